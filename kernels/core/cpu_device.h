@@ -1,0 +1,36 @@
+// CpuDevice: the CPU as a device: its memory counted against a limit, its lanes worker threads (cpu_lane.h).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/core/device.h"
+
+namespace triforce {
+
+class CpuDevice final : public Device {
+ public:
+  // `trace` may be null; it must outlive the device's lanes.
+  explicit CpuDevice(int64_t memory_limit_bytes, Trace* trace = nullptr);
+
+  DeviceType type() const override { return DeviceType::kCpu; }
+  std::string name() const override { return "cpu"; }
+  Buffer Allocate(int64_t bytes, const std::string& purpose) override;
+  int64_t memory_limit_bytes() const override { return limit_bytes_; }
+  int64_t used_bytes() const override { return used_bytes_.load(); }
+  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
+  std::unique_ptr<Event> NewEvent() override;
+
+ private:
+  void Free(void* data, int64_t bytes) override;
+
+  const int64_t limit_bytes_;
+  Trace* const trace_;
+  std::atomic<int64_t> used_bytes_{0};
+  std::atomic<int64_t> peak_bytes_{0};
+};
+
+}  // namespace triforce

@@ -1,0 +1,114 @@
+// CpuLane and CpuEvent: the CPU device's lane is a thread that takes tasks in order, with a Team for each task's loops.
+//
+// CPU ops queue themselves with Run. See lane.h for the contract that all lanes share.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/core/lane.h"
+#include "kernels/core/team.h"
+
+namespace triforce {
+
+class Trace;
+
+class CpuEvent final : public Event {
+ public:
+  bool Done() const override;
+  void Wait() const override;
+
+ private:
+  friend class CpuLane;
+  struct State {
+    mutable std::mutex mutex;
+    mutable std::condition_variable changed;
+    uint64_t completed = 0;  // guarded by mutex: the latest recording whose work is done
+    void Complete(uint64_t recording);
+    void WaitUntil(uint64_t recording) const;
+  };
+  // Shared with the tasks in the lanes' queues, which may run after the event is gone.
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+  uint64_t recorded_ = 0;
+};
+
+class CpuLane final : public Lane {
+ public:
+  // Rows of `trace` (may be null) get this lane's spans.
+  CpuLane(Device& device, const LaneOptions& options, Trace* trace);
+  // Waits for what is queued.
+  ~CpuLane() override;
+
+  Device& device() const override { return device_; }
+  const std::string& name() const override { return options_.name; }
+  void Record(Event& event) override;
+  void WaitFor(const Event& event) override;
+  void Synchronize() override;
+  void Copy(void* destination, const void* source, int64_t bytes, const char* name) override;
+
+  // Queues task(team), to be called on the lane's thread. `name` (a literal) is the span's in the trace, none if null.
+  // Nothing is allocated: a task's captures have to fit kTaskBytes. Waits while the queue is full.
+  template <typename F>
+  void Run(const char* name, F task) {
+    Queue(name, /*always=*/false, std::move(task));
+  }
+
+ private:
+  static constexpr size_t kTaskBytes = 768;
+  static constexpr size_t kQueuedTasks = 1024;
+
+  struct Task {
+    alignas(std::max_align_t) std::array<std::byte, kTaskBytes> captures;
+    void (*call)(std::byte* captures, Team& team) = nullptr;
+    void (*destroy)(std::byte* captures) = nullptr;
+    const char* name = nullptr;
+    bool always = false;  // also after an error: what others wait for
+  };
+
+  template <typename F>
+  void Queue(const char* name, bool always, F task) {
+    static_assert(sizeof(F) <= kTaskBytes && alignof(F) <= alignof(std::max_align_t));
+    static_assert(std::is_nothrow_move_constructible_v<F>);
+    Task& slot = BeginQueue();
+    new (slot.captures.data()) F(std::move(task));
+    slot.call = [](std::byte* captures, Team& team) { (*std::launder(reinterpret_cast<F*>(captures)))(team); };
+    slot.destroy = [](std::byte* captures) { std::launder(reinterpret_cast<F*>(captures))->~F(); };
+    slot.name = name;
+    slot.always = always;
+    EndQueue();
+  }
+
+  Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
+  void EndQueue();
+  void ThreadMain();
+  void Execute(Task& task, Team& team);
+
+  Device& device_;
+  const LaneOptions options_;
+  Trace* const trace_;
+  const int trace_row_;
+
+  std::vector<Task> tasks_;  // a ring: slots [finished_, queued_) are waiting or running
+  std::mutex mutex_;
+  std::condition_variable work_;  // queued_ or stop_ changed
+  std::condition_variable done_;  // finished_ changed
+  uint64_t queued_ = 0;           // guarded by mutex_
+  uint64_t finished_ = 0;         // guarded by mutex_
+  bool stop_ = false;             // guarded by mutex_
+  std::exception_ptr error_;      // guarded by mutex_
+  std::thread thread_;
+};
+
+// `lane` as a CpuLane. REQUIRES: it is one.
+CpuLane& AsCpu(Lane& lane);
+
+}  // namespace triforce

@@ -1,0 +1,51 @@
+// Lane: an in-order queue of work on a device; Event: a point in such a queue that others can wait for.
+//
+// A lane is a worker thread (with helpers of its own) on the CPU device and a stream on a GPU. Work on one lane runs in
+// the order in which it was queued; work on two lanes overlaps unless an event orders it. There is no default lane:
+// every op takes one and returns at once. Lanes are for one queueing thread at a time; Events may be waited for from
+// any.
+//
+// Errors: what goes wrong in queued work is kept, the work queued behind it is passed over (events still complete, so
+// that nothing hangs), and Synchronize throws it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace triforce {
+
+class Device;
+
+struct LaneOptions {
+  std::string name;  // of its row in the trace: "compute", "copy"
+  int threads = 1;   // CPU device: workers that share each op
+};
+
+class Event {
+ public:
+  virtual ~Event() = default;
+  // True once all work queued before the latest Record is done; true if never recorded.
+  virtual bool Done() const = 0;
+  // The host waits until Done.
+  virtual void Wait() const = 0;
+};
+
+class Lane {
+ public:
+  virtual ~Lane() = default;
+
+  virtual Device& device() const = 0;
+  virtual const std::string& name() const = 0;
+
+  // Marks this point of the lane in `event`, which must come from the same device. Recording again moves it.
+  virtual void Record(Event& event) = 0;
+  // Work queued after this starts once `event`, as recorded now, is done.
+  virtual void WaitFor(const Event& event) = 0;
+  // The host waits until the lane is empty. Throws what queued work has thrown since the last call.
+  virtual void Synchronize() = 0;
+
+  // Copies between any memory that the device reaches; `name` (a literal) is the span's in the trace.
+  virtual void Copy(void* destination, const void* source, int64_t bytes, const char* name) = 0;
+};
+
+}  // namespace triforce

@@ -1,0 +1,63 @@
+#include "kernels/core/team.h"
+
+#include <hwy/base.h>
+#include <hwy/cache_control.h>
+
+#include "kernels/core/check.h"
+
+namespace triforce {
+namespace {
+
+constexpr int64_t kScratchAlignment = 64;
+// Some tens of microseconds: longer than the gap between two ops, shorter than a scheduler's time slice.
+constexpr int kSpins = 4000;
+
+}  // namespace
+
+Team::Team(int threads) {
+  TF_CHECK(threads >= 1, "{} threads", threads);
+  scratch_ = std::make_unique<std::byte[]>(threads * kScratchBytes + kScratchAlignment);
+  const auto address = reinterpret_cast<uintptr_t>(scratch_.get());
+  std::byte* aligned = scratch_.get() + (kScratchAlignment - address % kScratchAlignment) % kScratchAlignment;
+  for (int i = 0; i < threads; ++i) workers_.push_back({i, {aligned + i * kScratchBytes, kScratchBytes}});
+  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { HelperMain(workers_[i]); });
+}
+
+Team::~Team() {
+  stop_.store(true);
+  loops_.fetch_add(1);
+  loops_.notify_all();
+  for (std::thread& helper : helpers_) helper.join();
+}
+
+void Team::Share(const Loop& loop) {
+  loop_ = loop;
+  next_item_.store(0, std::memory_order_relaxed);
+  busy_helpers_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  loops_.fetch_add(1, std::memory_order_release);
+  loops_.notify_all();
+  TakeItems(workers_[0]);
+  for (int spins = 0; busy_helpers_.load(std::memory_order_acquire) != 0; ++spins) {
+    spins < kSpins ? hwy::Pause() : std::this_thread::yield();
+  }
+}
+
+void Team::TakeItems(Worker& worker) {
+  for (int64_t i; (i = next_item_.fetch_add(1, std::memory_order_relaxed)) < loop_.items;) {
+    loop_.call(loop_.body, worker, i);
+  }
+}
+
+void Team::HelperMain(Worker& worker) {
+  uint32_t seen = 0;
+  while (true) {
+    for (int spins = 0; spins < kSpins && loops_.load(std::memory_order_acquire) == seen; ++spins) hwy::Pause();
+    loops_.wait(seen, std::memory_order_acquire);
+    if (stop_.load()) return;
+    ++seen;
+    TakeItems(worker);
+    busy_helpers_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace triforce

@@ -1,0 +1,107 @@
+#include "kernels/ops/linear.h"
+
+#include <cmath>
+
+#include "kernels/core/cpu_lane.h"
+
+namespace triforce {
+
+void LinearCpu(Team& team, const LinearArgs& args);                                               // linear_cpu.cc
+void PackLinearCpu(Team& team, std::span<const TensorView> sources, const LinearWeight& weight);  // linear_pack_cpu.cc
+
+namespace {
+
+int64_t FeaturesPerPanel(LinearForm form) { return form == LinearForm::kGated ? kPanelWidth / 2 : kPanelWidth; }
+
+void CheckWeight(const LinearWeight& weight) {
+  const TensorView& panels = weight.panels;
+  TF_CHECK(weight.in_features > 0 && weight.out_features > 0);
+  TF_CHECK(panels.rank() == 3 && panels.dense() && panels.dim(0) == LinearPanels(weight.form, weight.out_features) &&
+               panels.dim(1) == weight.in_features && panels.dim(2) == kPanelWidth,
+           "panels {}", panels.ToString());
+  if (weight.bias) {
+    const int64_t matrices = weight.form == LinearForm::kGated ? 2 : 1;
+    TF_CHECK(weight.bias.dtype() == DType::kF32 && weight.bias.dense() &&
+                 weight.bias.elements() == matrices * weight.out_features,
+             "bias {}", weight.bias.ToString());
+  }
+}
+
+void CheckRows(const TensorView& t, int64_t rows, int64_t features) {
+  TF_CHECK(t.rank() == 2 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == rows && t.dim(1) == features,
+           "{}, expected [{}, {}]", t.ToString(), rows, features);
+}
+
+void Check(const LinearArgs& args) {
+  CheckWeight(args.weight);
+  CheckRows(args.x, args.x.dim(0), args.weight.in_features);
+  CheckRows(args.out, args.x.dim(0), args.weight.out_features);
+  if (args.residual) CheckRows(args.residual, args.x.dim(0), args.weight.out_features);
+}
+
+// Feature `feature` of matrix `matrix` (kGated: 0 gate, 1 up) at input feature k.
+template <typename T>
+double PackedAt(const LinearWeight& weight, int64_t matrix, int64_t feature, int64_t k) {
+  const int64_t width = FeaturesPerPanel(weight.form);
+  const int64_t panel = feature / width;
+  const int64_t column = matrix * width + feature % width;
+  return ToF32(weight.panels.as<T>()[(panel * weight.in_features + k) * kPanelWidth + column]);
+}
+
+template <typename T>
+double Dot(const LinearArgs& args, int64_t row, int64_t matrix, int64_t feature) {
+  const float* x = args.x.as<float>() + row * args.x.stride(0);
+  double sum = 0;
+  for (int64_t k = 0; k < args.weight.in_features; ++k) sum += x[k] * PackedAt<T>(args.weight, matrix, feature, k);
+  if (args.weight.bias) sum += args.weight.bias.as<float>()[matrix * args.weight.out_features + feature];
+  return sum;
+}
+
+}  // namespace
+
+int64_t LinearPanels(LinearForm form, int64_t out_features) {
+  const int64_t width = FeaturesPerPanel(form);
+  return (out_features + width - 1) / width;
+}
+
+void PackLinear(Lane& lane, std::span<const TensorView> sources, const LinearWeight& weight) {
+  CheckWeight(weight);
+  int64_t features = 0;
+  for (const TensorView& source : sources) {
+    TF_CHECK(source.rank() == 2 && source.dense() && source.dim(1) == weight.in_features &&
+                 source.dtype() == weight.panels.dtype(),
+             "source {}", source.ToString());
+    features += source.dim(0);
+  }
+  if (weight.form == LinearForm::kGated) {
+    TF_CHECK(sources.size() == 2 && sources[0].dim(0) == weight.out_features &&
+             sources[1].dim(0) == weight.out_features);
+  } else {
+    TF_CHECK(features == weight.out_features, "{} features for {}", features, weight.out_features);
+  }
+  AsCpu(lane).Run("pack", [sources, weight](Team& team) { PackLinearCpu(team, sources, weight); });
+  lane.Synchronize();
+}
+
+void Linear(Lane& lane, const LinearArgs& args) {
+  Check(args);
+  AsCpu(lane).Run("linear", [args](Team& team) { LinearCpu(team, args); });
+}
+
+void LinearReference(const LinearArgs& args) {
+  Check(args);
+  WithFloatType(args.weight.panels.dtype(), [&]<typename T>(T) {
+    for (int64_t row = 0; row < args.x.dim(0); ++row) {
+      for (int64_t feature = 0; feature < args.weight.out_features; ++feature) {
+        double value = Dot<T>(args, row, 0, feature);
+        if (args.weight.form == LinearForm::kGated) {
+          value = value / (1 + std::exp(-value)) * Dot<T>(args, row, 1, feature);
+        }
+        if (args.residual) value += args.residual.as<float>()[row * args.residual.stride(0) + feature];
+        args.out.as<float>()[row * args.out.stride(0) + feature] = static_cast<float>(value);
+      }
+    }
+  });
+}
+
+}  // namespace triforce

@@ -1,0 +1,55 @@
+// Linear: out = x * W^T, with f32 accumulation and a fused epilogue. Weights are packed once, at load.
+//
+// Packed weights lie in panels of kPanelWidth output features, [panels, in_features, kPanelWidth], so that SIMD lanes
+// run over outputs and each output is one sum in the order of the input features: a row's bits depend on nothing but
+// the row and the weights. For the silu-mul epilogue a panel holds kPanelWidth/2 gate features and the same number of
+// up features. Panels are independent of one another: any run of them may be moved and used alone.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/core/lane.h"
+#include "kernels/core/tensor.h"
+
+namespace triforce {
+
+inline constexpr int64_t kPanelWidth = 64;
+
+enum class LinearForm {
+  kPlain,  // one or several matrices with the same input, their outputs side by side: {q, k, v}
+  kGated,  // {gate, up}, for out = silu(gate) * up
+};
+
+// Packed weights, by view.
+struct LinearWeight {
+  LinearForm form = LinearForm::kPlain;
+  int64_t in_features = 0;
+  int64_t out_features = 0;  // of the op's output; for kGated both matrices have as many
+  TensorView panels;         // f16|bf16|f32 [LinearPanels(form, out_features), in_features, kPanelWidth]
+  TensorView bias;           // f32, optional; kPlain: [out_features], kGated: [2, out_features]
+};
+
+// How many panels a weight has; the last one may be partly empty.
+int64_t LinearPanels(LinearForm form, int64_t out_features);
+
+// Packs `sources`, host or device views of [features_i, in_features] in the panels' dtype, into weight.panels; the
+// features of all sources together are out_features (kGated: each source has out_features). Returns when done.
+// REQUIRES: shapes and dtypes as said; one source or more; kGated: two.
+void PackLinear(Lane& lane, std::span<const TensorView> sources, const LinearWeight& weight);
+
+struct LinearArgs {
+  TensorView x;  // f32 [rows, in_features], rows dense
+  LinearWeight weight;
+  TensorView residual;  // f32 [rows, out_features], optional: added last; may be `out` itself
+  TensorView out;       // f32 [rows, out_features], rows dense; written; must not overlap x
+};
+
+// Queues out = x * W^T + bias + residual (kPlain), or silu(x * Wg^T + bg) * (x * Wu^T + bu) + residual (kGated).
+// Sums are taken in f32 by fused multiply-add, in the order of the input features. REQUIRES: shapes and dtypes as said.
+void Linear(Lane& lane, const LinearArgs& args);
+
+// The same, plainly, in double, on the calling thread. For tests.
+void LinearReference(const LinearArgs& args);
+
+}  // namespace triforce

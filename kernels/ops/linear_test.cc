@@ -1,0 +1,123 @@
+#include "kernels/ops/linear.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/ops/op_testing.h"
+
+namespace triforce {
+namespace {
+
+struct Case {
+  DType dtype;
+  LinearForm form;
+  std::vector<int64_t> features;  // of each source
+  int64_t in_features;
+  bool bias;
+  bool residual;
+};
+
+LinearWeight Pack(OpTest& test, const Case& c) {
+  LinearWeight weight{.form = c.form, .in_features = c.in_features};
+  std::vector<TensorView> sources;
+  for (int64_t features : c.features) {
+    weight.out_features = c.form == LinearForm::kGated ? features : weight.out_features + features;
+    sources.push_back(test.Random(c.dtype, {features, c.in_features}, sources.size() + 1));
+  }
+  weight.panels = test.New(c.dtype, {LinearPanels(c.form, weight.out_features), c.in_features, kPanelWidth});
+  if (c.bias) {
+    weight.bias = test.Random(DType::kF32, {c.form == LinearForm::kGated ? 2 : 1, weight.out_features}, 7);
+  }
+  PackLinear(test.lane(), sources, weight);
+  return weight;
+}
+
+const std::vector<Case> kCases = {
+    {DType::kF16, LinearForm::kPlain, {64}, 64, false, false},
+    {DType::kBF16, LinearForm::kPlain, {96, 32, 32}, 48, true, false},
+    {DType::kF32, LinearForm::kPlain, {1, 200}, 5, false, true},
+    {DType::kF16, LinearForm::kPlain, {320}, 700, true, true},
+    {DType::kF16, LinearForm::kGated, {160, 160}, 64, false, false},
+    {DType::kF32, LinearForm::kGated, {33, 33}, 300, true, false},
+    {DType::kBF16, LinearForm::kGated, {352, 352}, 128, true, true},
+};
+
+// |error| <= in_features * epsilon * sum |x w|: each of the in_features roundings is at most half an ulp of a partial
+// sum. With normal x and w that sum is below 1.3 * in_features with margin; silu-mul multiplies two such values, each
+// below 6 * sqrt(in_features), and so their errors.
+double Tolerance(const Case& c) {
+  const double n = static_cast<double>(c.in_features);
+  const double sum = 1.3 * n * n * 0x1p-24 + 0x1p-20;
+  return c.form == LinearForm::kGated ? sum * 12 * std::sqrt(n) : sum;
+}
+
+TEST_CASE("linear equals its reference: all types, forms, epilogues, odd sizes") {
+  ForEachDevice([](OpTest& test) {
+    for (const Case& c : kCases) {
+      const LinearWeight weight = Pack(test, c);
+      for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 17, 130}) {
+        const TensorView x = test.Random(DType::kF32, {rows, c.in_features}, 11);
+        const TensorView expected = test.New(DType::kF32, {rows, weight.out_features});
+        const TensorView out = test.New(DType::kF32, {rows, weight.out_features});
+        const TensorView residual =
+            c.residual ? test.Random(DType::kF32, {rows, weight.out_features}, 13) : TensorView();
+        LinearReference({x, weight, residual, expected});
+        Linear(test.lane(), {x, weight, residual, out});
+        CAPTURE(weight.panels.ToString());
+        CAPTURE(rows);
+        CHECK(MaxDifference(test.Read(out), test.Read(expected)) <= Tolerance(c));
+      }
+    }
+  });
+}
+
+// The reference reads packed weights, so packing has a test of its own: against the sources.
+TEST_CASE("packing puts every feature of every source where the op reads it") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t in_features = 3;
+    const std::vector<float> a{1, 2, 3, 4, 5, 6}, b{7, 8, 9};
+    const std::vector<TensorView> sources{test.From(a, DType::kF16, {2, 3}), test.From(b, DType::kF16, {1, 3})};
+    LinearWeight weight{
+        .in_features = in_features, .out_features = 3, .panels = test.New(DType::kF16, {1, 3, kPanelWidth})};
+    PackLinear(test.lane(), sources, weight);
+    const TensorView identity = test.From(std::vector<float>{1, 0, 0, 0, 1, 0, 0, 0, 1}, DType::kF32, {3, 3});
+    const TensorView out = test.New(DType::kF32, {3, 3});
+    Linear(test.lane(), {identity, weight, {}, out});
+    CHECK(test.Read(out) == std::vector<float>{1, 4, 7, 2, 5, 8, 3, 6, 9});
+  });
+}
+
+TEST_CASE("linear: the residual may be the output, rows may be strided") {
+  ForEachDevice([](OpTest& test) {
+    const Case c{DType::kF16, LinearForm::kPlain, {64}, 32, false, true};
+    const LinearWeight weight = Pack(test, c);
+    const TensorView wide = test.Random(DType::kF32, {9, 100}, 3);
+    const TensorView x = wide.Slice(1, 5, 37);
+    const TensorView out = test.Random(DType::kF32, {9, 64}, 4);
+    const TensorView expected = test.New(DType::kF32, {9, 64});
+    LinearReference({x, weight, out, expected});
+    Linear(test.lane(), {x, weight, out, out});
+    CHECK(MaxDifference(test.Read(out), test.Read(expected)) <= Tolerance(c));
+  });
+}
+
+TEST_CASE("linear: a row's bits do not depend on the rows around it") {
+  ForEachDevice([](OpTest& test) {
+    for (const Case& c : kCases) {
+      const LinearWeight weight = Pack(test, c);
+      const TensorView x = test.Random(DType::kF32, {512, c.in_features}, 17);
+      const TensorView residual = c.residual ? test.Random(DType::kF32, {512, weight.out_features}, 19) : TensorView();
+      const TensorView out = test.New(DType::kF32, {512, weight.out_features});
+      CheckRowInvariance([&](int64_t first, int64_t rows) {
+        const auto slice = [&](const TensorView& t) { return t ? t.Slice(0, first, first + rows) : t; };
+        Linear(test.lane(), {slice(x), weight, slice(residual), slice(out)});
+        return test.Read(slice(out));
+      });
+    }
+  });
+}
+
+}  // namespace
+}  // namespace triforce

@@ -1,0 +1,34 @@
+"""op: the library and the test of one op, by its files' names."""
+
+def op(name, cpu_srcs = [], deps = [], test_deps = []):
+    """NAME.h, NAME.cc, NAME_cpu.cc and NAME_test.cc, as //kernels/ops:NAME and //kernels/ops:NAME_test.
+
+    Args:
+      name: the op.
+      cpu_srcs: sources of the fast CPU version besides NAME_cpu.cc.
+      deps: of the library, besides kernels/core.
+      test_deps: of the test, besides the library and op_testing.
+    """
+    native.cc_library(
+        name = name,
+        srcs = [name + ".cc", name + "_cpu.cc"] + cpu_srcs,
+        hdrs = [name + ".h"],
+        visibility = ["//visibility:public"],
+        deps = deps + [
+            ":simd",
+            "//kernels/core:cpu_device",
+            "//kernels/core:device",
+            "//kernels/core:team",
+            "//kernels/core:tensor",
+        ],
+    )
+    native.cc_test(
+        name = name + "_test",
+        srcs = [name + "_test.cc"],
+        tags = ["threads"],
+        deps = test_deps + [
+            ":" + name,
+            ":op_testing",
+            "//third_party:doctest",
+        ],
+    )

@@ -1,0 +1,137 @@
+#include "kernels/ops/op_testing.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "kernels/core/cpu_device.h"
+
+namespace triforce {
+namespace {
+
+constexpr int kThreads = 3;
+constexpr int64_t kMemoryLimitBytes = int64_t{4} << 30;
+
+// Calls f(offset in elements) for each element of `tensor`, in order.
+template <typename F>
+void ForEachElement(const TensorView& tensor, const F& f) {
+  const int64_t count = tensor.elements();
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = i;
+    int64_t offset = 0;
+    for (int axis = tensor.rank() - 1; axis >= 0; --axis) {
+      offset += rest % tensor.dim(axis) * tensor.stride(axis);
+      rest /= tensor.dim(axis);
+    }
+    f(offset);
+  }
+}
+
+}  // namespace
+
+OpTest::OpTest(std::unique_ptr<Device> device)
+    : device_(std::move(device)), lane_(device_->NewLane({.name = "test", .threads = kThreads})) {}
+
+TensorView OpTest::New(DType dtype, std::initializer_list<int64_t> shape) {
+  const TensorView sizes(nullptr, nullptr, dtype, shape);
+  buffers_.push_back(device_->Allocate(sizes.bytes(), "a test's tensor"));
+  return TensorView(device_.get(), buffers_.back().data(), dtype, shape);
+}
+
+TensorView OpTest::From(std::span<const float> values, DType dtype, std::initializer_list<int64_t> shape) {
+  const TensorView tensor = New(dtype, shape);
+  TF_CHECK(tensor.elements() == static_cast<int64_t>(values.size()), "{} values for {}", values.size(),
+           tensor.ToString());
+  WithFloatType(dtype, [&]<typename T>(T) {
+    std::vector<T> rounded;
+    for (float value : values) rounded.push_back(FromF32<T>(value));
+    lane_->Copy(tensor.data(), rounded.data(), tensor.bytes(), "upload");
+    lane_->Synchronize();
+  });
+  return tensor;
+}
+
+TensorView OpTest::From(std::span<const int32_t> values) {
+  const TensorView tensor = New(DType::kI32, {static_cast<int64_t>(values.size())});
+  lane_->Copy(tensor.data(), values.data(), tensor.bytes(), "upload");
+  lane_->Synchronize();
+  return tensor;
+}
+
+TensorView OpTest::Random(DType dtype, std::initializer_list<int64_t> shape, uint64_t seed, float scale) {
+  const TensorView sizes(nullptr, nullptr, dtype, shape);
+  return From(RandomNormal(sizes.elements(), seed, scale), dtype, shape);
+}
+
+std::vector<float> OpTest::Read(const TensorView& tensor) {
+  lane_->Synchronize();
+  std::vector<float> values;
+  WithFloatType(tensor.dtype(), [&]<typename T>(T) {
+    const T* data = tensor.as<T>();
+    ForEachElement(tensor, [&](int64_t offset) { values.push_back(ToF32(data[offset])); });
+  });
+  return values;
+}
+
+std::vector<int32_t> OpTest::ReadInts(const TensorView& tensor) {
+  lane_->Synchronize();
+  std::vector<int32_t> values;
+  ForEachElement(tensor, [&](int64_t offset) { values.push_back(tensor.as<int32_t>()[offset]); });
+  return values;
+}
+
+void ForEachDevice(const std::function<void(OpTest&)>& body) {
+  OpTest test(std::make_unique<CpuDevice>(kMemoryLimitBytes));
+  body(test);
+}
+
+void CheckRowInvariance(const std::function<std::vector<float>(int64_t first, int64_t rows)>& run) {
+  constexpr int64_t kRows = 512;
+  const std::vector<float> whole = run(0, kRows);
+  const int64_t width = static_cast<int64_t>(whole.size()) / kRows;
+  REQUIRE(width > 0);
+  std::vector<float> single;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const std::vector<float> alone = run(row, 1);
+    REQUIRE(static_cast<int64_t>(alone.size()) == width);
+    single.insert(single.end(), alone.begin(), alone.end());
+  }
+  const auto check = [&](int64_t first, int64_t rows, const std::vector<float>& result) {
+    REQUIRE(static_cast<int64_t>(result.size()) == rows * width);
+    for (int64_t row = 0; row < rows; ++row) {
+      CAPTURE(first);
+      CAPTURE(rows);
+      CAPTURE(row);
+      REQUIRE(std::memcmp(&result[row * width], &single[(first + row) * width], width * sizeof(float)) == 0);
+    }
+  };
+  check(0, kRows, whole);
+  for (int64_t rows = 1; rows <= 64; ++rows) {
+    const int64_t first = rows * 37 % (kRows - rows + 1);
+    check(first, rows, run(first, rows));
+  }
+}
+
+double MaxDifference(std::span<const float> a, std::span<const float> b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double most = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
+    most = std::max(most, difference);
+  }
+  return most;
+}
+
+std::vector<float> RandomNormal(int64_t count, uint64_t seed, float scale) {
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<float> normal(0.0f, scale);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+}  // namespace triforce

@@ -1,0 +1,63 @@
+// What op tests share: one test body runs on every device there is, against the shipped reference.
+//
+//   TEST_CASE("linear equals its reference") {
+//     ForEachDevice([](OpTest& test) {
+//       const TensorView x = test.Random(DType::kF32, {rows, in}, /*seed=*/1);
+//       const TensorView out = test.New(DType::kF32, {rows, out_features});
+//       Linear(test.lane(), {x, weight, {}, out});
+//       CHECK(...test.Read(out)...);
+//     });
+//   }
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/core/device.h"
+#include "kernels/core/tensor.h"
+
+namespace triforce {
+
+class OpTest {
+ public:
+  explicit OpTest(std::unique_ptr<Device> device);
+
+  Device& device() { return *device_; }
+  Lane& lane() { return *lane_; }
+
+  // Tensors that live as long as this object: zeros; `values`, rounded to `dtype`; normally distributed values.
+  TensorView New(DType dtype, std::initializer_list<int64_t> shape);
+  TensorView From(std::span<const float> values, DType dtype, std::initializer_list<int64_t> shape);
+  TensorView From(std::span<const int32_t> values);
+  TensorView Random(DType dtype, std::initializer_list<int64_t> shape, uint64_t seed, float scale = 1.0f);
+
+  // Waits for the lane, then reads a tensor, strided or not, as f32 (or as integers).
+  std::vector<float> Read(const TensorView& tensor);
+  std::vector<int32_t> ReadInts(const TensorView& tensor);
+
+ private:
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Lane> lane_;
+  std::vector<Buffer> buffers_;
+};
+
+// Calls `body` with a fresh OpTest on each device of this machine: the CPU with one thread more than it has cores at
+// least, so that work is shared however small the machine.
+void ForEachDevice(const std::function<void(OpTest&)>& body);
+
+// Rule 2 of DESIGN.md. `run(first, rows)` gives the op's result, whole rows one after another, for rows [first, first +
+// rows) of some 512-row input. Checks that 1 to 64 rows, from varying places, and all 512 give each row the very bits
+// that the row gives alone. REQUIRES: `run` returns rows * (a constant) values.
+void CheckRowInvariance(const std::function<std::vector<float>(int64_t first, int64_t rows)>& run);
+
+// The largest |a - b| over elements; infinity where sizes differ or a value is not finite.
+double MaxDifference(std::span<const float> a, std::span<const float> b);
+
+// Deterministic normally distributed values.
+std::vector<float> RandomNormal(int64_t count, uint64_t seed, float scale = 1.0f);
+
+}  // namespace triforce

@@ -1,0 +1,84 @@
+// What the fast CPU ops share on top of Highway. Included once per SIMD target, after hwy/foreach_target.h.
+//
+// Rule 2 of DESIGN.md: a sum's order depends on nothing but its own length. Sums over vectors of any width are
+// therefore kept in kSumLanes partial sums and folded in one fixed tree, so that AVX2 and AVX-512 give the same bits
+// too.
+
+#if defined(TRIFORCE_KERNELS_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRIFORCE_KERNELS_OPS_SIMD_INL_H_
+#undef TRIFORCE_KERNELS_OPS_SIMD_INL_H_
+#else
+#define TRIFORCE_KERNELS_OPS_SIMD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+#include "kernels/core/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace triforce {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<FloatTag>;
+
+// Lanes of a FloatVec: 4, 8 or 16.
+inline constexpr int64_t kLanes = static_cast<int64_t>(HWY_LANES(float));
+static_assert(kLanes <= 16);
+
+// kLanes elements, widened to f32. No alignment is needed.
+HWY_INLINE FloatVec LoadFloats(const float* p) { return hn::LoadU(FloatTag(), p); }
+HWY_INLINE FloatVec LoadFloats(const F16* p) {
+  const hn::Rebind<hwy::float16_t, FloatTag> half;
+  return hn::PromoteTo(FloatTag(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+HWY_INLINE FloatVec LoadFloats(const BF16* p) {
+  const hn::Rebind<uint16_t, FloatTag> bits;
+  const hn::RebindToUnsigned<FloatTag> wide;
+  return hn::BitCast(FloatTag(),
+                     hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(bits, reinterpret_cast<const uint16_t*>(p)))));
+}
+
+HWY_INLINE void StoreFloats(FloatVec v, float* p) { hn::StoreU(v, FloatTag(), p); }
+
+// A sum in 16 partial sums, whatever the vector's width: element i of the input goes to partial sum i % 16.
+inline constexpr int64_t kSumLanes = 16;
+
+class LaneSum {
+ public:
+  LaneSum() {
+    for (FloatVec& part : parts_) part = hn::Zero(FloatTag());
+  }
+  static constexpr int kVectors = kSumLanes / kLanes;
+
+  // Adds the elements of vector number `index` of the input (elements index * kLanes and on).
+  HWY_INLINE void Add(int64_t index, FloatVec v) {
+    FloatVec& part = parts_[index % kVectors];
+    part = hn::Add(part, v);
+  }
+  HWY_INLINE void MulAdd(int64_t index, FloatVec a, FloatVec b) {
+    FloatVec& part = parts_[index % kVectors];
+    part = hn::MulAdd(a, b, part);
+  }
+  HWY_INLINE float Total() const {
+    HWY_ALIGN float lanes[kSumLanes];
+    for (int i = 0; i < kVectors; ++i) StoreFloats(parts_[i], lanes + i * kLanes);
+    for (int64_t width = kSumLanes / 2; width > 0; width /= 2) {
+      for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+  }
+
+ private:
+  FloatVec parts_[kVectors];
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace triforce
+HWY_AFTER_NAMESPACE();
+
+#endif  // TRIFORCE_KERNELS_OPS_SIMD_INL_H_

@@ -1,11 +1,12 @@
 """op: the library and the test of one op, by its files' names."""
 
-def op(name, cpu_srcs = [], deps = [], test_deps = []):
+def op(name, cpu_srcs = [], cpu_hdrs = [], deps = [], test_deps = []):
     """NAME.h, NAME.cc, NAME_cpu.cc and NAME_test.cc, as //kernels/ops:NAME and //kernels/ops:NAME_test.
 
     Args:
       name: the op.
       cpu_srcs: sources of the fast CPU version besides NAME_cpu.cc.
+      cpu_hdrs: headers that NAME_cpu.cc includes once per SIMD target.
       deps: of the library, besides kernels/core.
       test_deps: of the test, besides the library and op_testing.
     """
@@ -13,6 +14,9 @@ def op(name, cpu_srcs = [], deps = [], test_deps = []):
         name = name,
         srcs = [name + ".cc", name + "_cpu.cc"] + cpu_srcs,
         hdrs = [name + ".h"],
+        # Loops over tiles of vectors have to be unrolled whole, or the tiles lie in memory.
+        copts = ["-O3"],
+        textual_hdrs = cpu_hdrs,
         visibility = ["//visibility:public"],
         deps = deps + [
             ":simd",

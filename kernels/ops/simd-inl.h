@@ -30,20 +30,42 @@ using FloatVec = hn::Vec<FloatTag>;
 inline constexpr int64_t kLanes = static_cast<int64_t>(HWY_LANES(float));
 static_assert(kLanes <= 16);
 
+// The bits of kLanes 16-bit floats of type T (F16 or BF16), widened to f32.
+template <typename T, class V>
+HWY_INLINE FloatVec WidenBits(V bits) {
+  if constexpr (kDTypeOf<T> == DType::kF16) {
+    return hn::PromoteTo(FloatTag(), hn::BitCast(hn::Rebind<hwy::float16_t, FloatTag>(), bits));
+  } else {
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<FloatTag>(), bits)));
+  }
+}
+
 // kLanes elements, widened to f32. No alignment is needed.
 HWY_INLINE FloatVec LoadFloats(const float* p) { return hn::LoadU(FloatTag(), p); }
-HWY_INLINE FloatVec LoadFloats(const F16* p) {
-  const hn::Rebind<hwy::float16_t, FloatTag> half;
-  return hn::PromoteTo(FloatTag(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(p)));
-}
-HWY_INLINE FloatVec LoadFloats(const BF16* p) {
-  const hn::Rebind<uint16_t, FloatTag> bits;
-  const hn::RebindToUnsigned<FloatTag> wide;
-  return hn::BitCast(FloatTag(),
-                     hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(bits, reinterpret_cast<const uint16_t*>(p)))));
+template <typename T>
+HWY_INLINE FloatVec LoadFloats(const T* p) {
+  return WidenBits<T>(hn::LoadU(hn::Rebind<uint16_t, FloatTag>(), reinterpret_cast<const uint16_t*>(p)));
 }
 
 HWY_INLINE void StoreFloats(FloatVec v, float* p) { hn::StoreU(v, FloatTag(), p); }
+
+// Rounded as FromF32 does, to nearest even. (Highway's own conversion to bf16 cuts off in this version.)
+HWY_INLINE void StoreFloats(FloatVec v, F16* p) {
+  const hn::Rebind<hwy::float16_t, FloatTag> half;
+  hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(p));
+}
+HWY_INLINE void StoreFloats(FloatVec v, BF16* p) {
+  const hn::RebindToUnsigned<FloatTag> wide;
+  const hn::Rebind<uint16_t, FloatTag> narrow;
+  const auto bits = hn::BitCast(wide, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(wide, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(wide, 0x7fff)));
+  const auto quiet = hn::Or(bits, hn::Set(wide, 0x400000));
+  const auto is_nan = hn::RebindMask(wide, hn::IsNaN(v));
+  const auto top = hn::ShiftRight<16>(hn::IfThenElse(is_nan, quiet, rounded));
+  hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(hn::RebindToSigned<FloatTag>(), top)), narrow,
+             reinterpret_cast<uint16_t*>(p));
+}
 
 // A sum in 16 partial sums, whatever the vector's width: element i of the input goes to partial sum i % 16.
 inline constexpr int64_t kSumLanes = 16;

@@ -1,0 +1,103 @@
+#include "kernels/ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/core/cpu_lane.h"
+
+namespace triforce {
+
+// attention_cpu.cc
+void AttentionPartialCpu(Team& team, const AttentionArgs& args, const AttentionPartials& partials);
+void AttentionMergeCpu(Team& team, const AttentionPartials& partials, const TensorView& out);
+void AttentionPrefillCpu(Team& team, const AttentionArgs& args, const TensorView& out);
+
+namespace {
+
+constexpr int64_t kMaxHeadDim = 256;
+
+void CheckRows(const TensorView& t, int64_t rows, int64_t heads, int64_t head_dim) {
+  TF_CHECK(t.rank() == 3 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == rows && t.dim(1) == heads &&
+               t.dim(2) == head_dim,
+           "{}, expected [{}, {}, {}]", t.ToString(), rows, heads, head_dim);
+}
+
+void Check(const AttentionArgs& args) {
+  CheckKvView(args.kv);
+  CheckRows(args.q, args.rows(), args.heads(), args.kv.head_dim());
+  TF_CHECK(args.rows() > 0 && args.heads() % args.kv.kv_heads() == 0 && args.kv.head_dim() <= kMaxHeadDim,
+           "q {}, values {}", args.q.ToString(), args.kv.values.ToString());
+  TF_CHECK(args.visible >= 0 && args.VisibleTo(args.rows() - 1) <= args.kv.capacity(), "{} + {} rows of {}",
+           args.visible, args.rows(), args.kv.capacity());
+}
+
+void CheckPartials(const AttentionPartials& partials) {
+  const TensorView& out = partials.out;
+  TF_CHECK(out.rank() == 4 && out.dtype() == DType::kF32 && out.dense(), "{}", out.ToString());
+  for (const TensorView& t : {partials.max, partials.sum}) {
+    TF_CHECK(t.rank() == 3 && t.dtype() == DType::kF32 && t.dense() && t.dim(0) == out.dim(0) &&
+                 t.dim(1) == out.dim(1) && t.dim(2) == out.dim(2),
+             "{} beside {}", t.ToString(), out.ToString());
+  }
+}
+
+template <typename T>
+void ReferenceRow(const AttentionArgs& args, int64_t row, int64_t head, float* out) {
+  const int64_t head_dim = args.kv.head_dim();
+  const int64_t kv_head = head / (args.heads() / args.kv.kv_heads());
+  const int64_t visible = args.VisibleTo(row);
+  const float* q = args.q.as<float>() + row * args.q.stride(0) + head * head_dim;
+  std::vector<double> scores(visible);
+  double max = -INFINITY;
+  for (int64_t key = 0; key < visible; ++key) {
+    const T* k = KeyAt<T>(args.kv, kv_head, key);
+    for (int64_t i = 0; i < head_dim; ++i) scores[key] += static_cast<double>(q[i]) * ToF32(k[i * kKeyTile]);
+    scores[key] *= args.scale;
+    max = std::max(max, scores[key]);
+  }
+  double sum = 0;
+  for (double& score : scores) sum += score = std::exp(score - max);
+  for (int64_t i = 0; i < head_dim; ++i) {
+    double total = 0;
+    for (int64_t key = 0; key < visible; ++key) total += scores[key] * ToF32(ValueAt<T>(args.kv, kv_head, key)[i]);
+    out[i] = visible == 0 ? 0.0f : static_cast<float>(total / sum);
+  }
+}
+
+}  // namespace
+
+void AttentionPartial(Lane& lane, const AttentionArgs& args, const AttentionPartials& partials) {
+  Check(args);
+  CheckPartials(partials);
+  TF_CHECK(partials.out.dim(0) == KvBlocks(args.VisibleTo(args.rows() - 1)) && partials.out.dim(1) == args.rows() &&
+               partials.out.dim(2) == args.heads() && partials.out.dim(3) == args.kv.head_dim(),
+           "partials {} for q {}", partials.out.ToString(), args.q.ToString());
+  AsCpu(lane).Run("attention", [args, partials](Team& team) { AttentionPartialCpu(team, args, partials); });
+}
+
+void AttentionMerge(Lane& lane, const AttentionPartials& partials, const TensorView& out) {
+  CheckPartials(partials);
+  CheckRows(out, partials.out.dim(1), partials.out.dim(2), partials.out.dim(3));
+  AsCpu(lane).Run("attention_merge", [partials, out](Team& team) { AttentionMergeCpu(team, partials, out); });
+}
+
+void AttentionPrefill(Lane& lane, const AttentionArgs& args, const TensorView& out) {
+  Check(args);
+  CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
+  AsCpu(lane).Run("attention_prefill", [args, out](Team& team) { AttentionPrefillCpu(team, args, out); });
+}
+
+void AttentionReference(const AttentionArgs& args, const TensorView& out) {
+  Check(args);
+  CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
+  for (int64_t row = 0; row < args.rows(); ++row) {
+    for (int64_t head = 0; head < args.heads(); ++head) {
+      WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
+        ReferenceRow<T>(args, row, head, out.as<float>() + row * out.stride(0) + head * args.kv.head_dim());
+      });
+    }
+  }
+}
+
+}  // namespace triforce

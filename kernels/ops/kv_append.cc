@@ -1,0 +1,47 @@
+#include "kernels/ops/kv_append.h"
+
+#include "kernels/core/cpu_lane.h"
+
+namespace triforce {
+
+void KvAppendCpu(Team& team, const KvAppendArgs& args);  // kv_append_cpu.cc
+
+namespace {
+
+void CheckRows(const TensorView& t, const KvAppendArgs& args) {
+  TF_CHECK(t.rank() == 3 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == args.keys.dim(0) &&
+               t.dim(1) == args.kv.kv_heads() && t.dim(2) == args.kv.head_dim(),
+           "{}", t.ToString());
+}
+
+void Check(const KvAppendArgs& args) {
+  CheckKvView(args.kv);
+  CheckRows(args.keys, args);
+  CheckRows(args.values, args);
+  TF_CHECK(args.position >= 0 && args.position + args.keys.dim(0) <= args.kv.capacity(), "[{}, +{}) of {}",
+           args.position, args.keys.dim(0), args.kv.capacity());
+}
+
+}  // namespace
+
+void KvAppend(Lane& lane, const KvAppendArgs& args) {
+  Check(args);
+  AsCpu(lane).Run("kv_append", [args](Team& team) { KvAppendCpu(team, args); });
+}
+
+void KvAppendReference(const KvAppendArgs& args) {
+  Check(args);
+  WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
+    const int64_t head_dim = args.kv.head_dim();
+    for (int64_t row = 0; row < args.keys.dim(0); ++row) {
+      for (int64_t i = 0; i < args.kv.kv_heads() * head_dim; ++i) {
+        KeyAt<T>(args.kv, i / head_dim, args.position + row)[i % head_dim * kKeyTile] =
+            FromF32<T>(args.keys.as<float>()[row * args.keys.stride(0) + i]);
+        ValueAt<T>(args.kv, i / head_dim, args.position + row)[i % head_dim] =
+            FromF32<T>(args.values.as<float>()[row * args.values.stride(0) + i]);
+      }
+    }
+  });
+}
+
+}  // namespace triforce

@@ -51,8 +51,8 @@ void ReferenceRow(const AttentionArgs& args, int64_t row, int64_t head, float* o
   std::vector<double> scores(visible);
   double max = -INFINITY;
   for (int64_t key = 0; key < visible; ++key) {
-    const T* k = KeyAt<T>(args.kv, kv_head, key);
-    for (int64_t i = 0; i < head_dim; ++i) scores[key] += static_cast<double>(q[i]) * ToF32(k[i * kKeyTile]);
+    const T* tile = KeyTileAt<T>(args.kv, kv_head, key);
+    for (int64_t i = 0; i < head_dim; ++i) scores[key] += static_cast<double>(q[i]) * ToF32(tile[KeyElement(key, i)]);
     scores[key] *= args.scale;
     max = std::max(max, scores[key]);
   }

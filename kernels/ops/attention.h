@@ -36,7 +36,7 @@ struct AttentionPartials {
 
 // Queues the partials of all blocks that any row sees: KvBlocks(VisibleTo(rows - 1)) of them, which is partials'
 // outermost dimension. A row's bits depend on that row alone. REQUIRES: shapes as said; visible >= 0; no row sees more
-// than kv.capacity(); heads % kv_heads == 0; head_dim % 8 == 0 and at most 256.
+// than kv.capacity(); heads % kv_heads == 0; head_dim at most 256.
 void AttentionPartial(Lane& lane, const AttentionArgs& args, const AttentionPartials& partials);
 
 // Queues out = the normalised attention over all blocks of `partials`, merged in their order.

@@ -11,12 +11,12 @@
 #define TRIFORCE_KERNELS_OPS_ATTENTION_BLOCK_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "kernels/ops/kv_view.h"
@@ -26,38 +26,26 @@ HWY_BEFORE_NAMESPACE();
 namespace triforce {
 namespace HWY_NAMESPACE {
 
-inline constexpr int64_t kQueryTile = 6;  // query vectors: 6 x 4 vectors of sums
-inline constexpr int64_t kStep = 64;      // keys scored at a time
-inline constexpr int64_t kStepTiles = kStep / kKeyTile;
+// Query vectors that share one pass over a tile of keys: their sums fill three quarters of the registers.
+inline constexpr int kQueryTile = kLanes == 16 ? 12 : 6;
 inline constexpr int64_t kBlockTiles = kKvBlock / kKeyTile;
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// Vectors whose sums are kept at a time for `queries` query vectors, in registers (16 of them below AVX-512).
-constexpr int VectorsAtATime(int queries) {
-  if (kLanes == 16) return 4;
-  return queries == 1 ? 8 : queries <= 3 ? 4 : 2;
-}
-
-// A block of one kv_head's keys and values: where its tiles lie. Tiles past the last one in use stand for it again, so
-// that whole steps can be scored.
+// A block of one kv_head's keys and values: where its tiles lie.
 template <typename T>
 struct Block {
   const T* keys[kBlockTiles];
   const T* values[kBlockTiles];
-  int64_t first = 0;  // storage position
   int64_t head_dim = 0;
 };
 
 template <typename T>
 Block<T> BlockOf(const KvView& kv, int64_t kv_head, int64_t first, int64_t tokens) {
   Block<T> block;
-  block.first = first;
   block.head_dim = kv.head_dim();
-  const int64_t tiles = (tokens + kKeyTile - 1) / kKeyTile;
-  for (int64_t tile = 0; tile < kBlockTiles; ++tile) {
-    const int64_t position = first + std::min(tile, tiles - 1) * kKeyTile;
-    block.keys[tile] = KeyAt<T>(kv, kv_head, position);
-    block.values[tile] = ValueAt<T>(kv, kv_head, position);
+  for (int64_t tile = 0; tile * kKeyTile < tokens; ++tile) {
+    block.keys[tile] = KeyTileAt<T>(kv, kv_head, first + tile * kKeyTile);
+    block.values[tile] = ValueAt<T>(kv, kv_head, first + tile * kKeyTile);
   }
   return block;
 }
@@ -71,62 +59,63 @@ struct Tile {
   float sum[kQueryTile];
 };
 
-// Key elements `i` of kLanes keys, the first of them key `key` of the step.
-template <typename T>
-HWY_INLINE FloatVec LoadKeys(const T* const* tiles, int64_t key, int64_t i) {
-#if HWY_CAP_GE512  // two tiles side by side
-  const T* HWY_RESTRICT low = tiles[key / kKeyTile] + i * kKeyTile;
-  const T* HWY_RESTRICT high = tiles[key / kKeyTile + 1] + i * kKeyTile;
-  if constexpr (sizeof(T) == 4) {
-    const hn::Half<FloatTag> half;
-    return hn::Combine(FloatTag(), hn::LoadU(half, high), hn::LoadU(half, low));
-  } else {
-    const hn::Rebind<uint16_t, FloatTag> bits;
-    const hn::Half<decltype(bits)> half;
-    return WidenBits<T>(hn::Combine(bits, hn::LoadU(half, reinterpret_cast<const uint16_t*>(high)),
-                                    hn::LoadU(half, reinterpret_cast<const uint16_t*>(low))));
-  }
+// Two neighbouring elements of a query, over and over: beside the pairs of a key tile. `vector` counts within 16 lanes.
+HWY_INLINE FloatVec QueryPair(const float* q, [[maybe_unused]] int vector) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Set(FloatTag(), q[vector % 2]);
 #else
-  return LoadFloats(tiles[key / kKeyTile] + i * kKeyTile + key % kKeyTile);
+  double pair;
+  std::memcpy(&pair, q, sizeof(pair));
+  return hn::BitCast(FloatTag(), hn::Set(hn::RepartitionToWide<FloatTag>(), pair));
 #endif
 }
 
-// scores[r][key] = scale * q[r].key for the kStep keys of 8 tiles; scores' rows are kKvBlock apart.
-template <int kQueries, typename T>
-HWY_INLINE void ScoreStep(const Tile& tile, const T* const* tiles, int64_t head_dim, float scale,
-                          float* HWY_RESTRICT scores) {
-  constexpr int kVectors = VectorsAtATime(kQueries);
-  constexpr int64_t kPrefetched = 64 / sizeof(T) / kKeyTile;  // key elements that a cache line holds of a tile
+// Each key's sum of even elements plus its sum of odd ones, times scale, for the kKeyTile keys of `acc`.
+HWY_INLINE void StoreScores(const FloatVec* acc, float scale, float* HWY_RESTRICT scores) {
   const FloatTag d;
-  for (int64_t key = 0; key < kStep; key += kVectors * kLanes) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t key = 0; key < kKeyTile; ++key) {
+    StoreFloats(hn::Mul(hn::Add(acc[2 * key], acc[2 * key + 1]), hn::Set(d, scale)), scores + key);
+  }
+#elif HWY_CAP_GE512
+  const hn::Half<FloatTag> half;
+  const FloatVec sums = hn::Add(hn::ConcatEven(d, acc[0], acc[0]), hn::ConcatOdd(d, acc[0], acc[0]));
+  hn::StoreU(hn::Mul(hn::LowerHalf(half, sums), hn::Set(half, scale)), half, scores);
+#else
+  static_assert(kLanes == kKeyTile);
+  const FloatVec sums = hn::Add(hn::ConcatEven(d, acc[1], acc[0]), hn::ConcatOdd(d, acc[1], acc[0]));
+  StoreFloats(hn::Mul(sums, hn::Set(d, scale)), scores);
+#endif
+}
+
+// scores[r][key] = scale * q[r].key for the keys of `tiles` tiles; scores' rows are kKvBlock apart. One tile after
+// another, so that memory is read in one sequence: four interleaved tiles were three times slower (docs/decisions.md).
+template <int kQueries, typename T>
+HWY_INLINE void Scores(const Tile& tile, const Block<T>& block, int64_t tiles, float scale,
+                       float* HWY_RESTRICT scores) {
+  constexpr int kVectors = 2 * kKeyTile / kLanes;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const T* HWY_RESTRICT keys = block.keys[t];
     FloatVec acc[kQueries][kVectors];
     for (int r = 0; r < kQueries; ++r) {
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
     }
-    for (int64_t i = 0; i < head_dim; ++i) {
-      if (kQueries == 1 && i % kPrefetched == 0) {  // eight interleaved streams are too much for the hardware to see
-        for (int64_t t = key / kKeyTile; t < (key + kVectors * kLanes) / kKeyTile; ++t) {
-          hwy::Prefetch(tiles[t] + i * kKeyTile + kStepTiles * head_dim * kKeyTile);
-        }
-      }
+    for (int64_t i = 0; i < block.head_dim; i += 2, keys += 2 * kKeyTile) {
       FloatVec k[kVectors];
-      for (int v = 0; v < kVectors; ++v) k[v] = LoadKeys(tiles, key + v * kLanes, i);
+      for (int v = 0; v < kVectors; ++v) k[v] = LoadFloats(keys + v * kLanes);
       for (int r = 0; r < kQueries; ++r) {
-        const FloatVec q = hn::Set(d, tile.q[r][i]);
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(q, k[v], acc[r][v]);
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(QueryPair(tile.q[r] + i, v), k[v], acc[r][v]);
       }
     }
-    for (int r = 0; r < kQueries; ++r) {
-      for (int v = 0; v < kVectors; ++v) {
-        StoreFloats(hn::Mul(acc[r][v], hn::Set(d, scale)), scores + r * kKvBlock + key + v * kLanes);
-      }
-    }
+    for (int r = 0; r < kQueries; ++r) StoreScores(acc[r], scale, scores + r * kKvBlock + t * kKeyTile);
   }
 }
 
-// Scores of `visible` keys -> exp(score - max), 0 behind them up to `padded`; gives max and sum.
-HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_t padded, float* max, float* sum) {
+// Scores of the first `visible` keys of `keys` -> exp(score - max), of the others -> 0; gives max and sum. Writes up to
+// the next multiple of kSumLanes.
+HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_t keys, float* max, float* sum) {
   const FloatTag d;
+  const int64_t padded = (keys + kSumLanes - 1) / kSumLanes * kSumLanes;
   std::fill(scores + visible, scores + padded, kMinusInfinity);
   FloatVec most = hn::Set(d, kMinusInfinity);
   for (int64_t i = 0; i < padded; i += kLanes) most = hn::Max(most, LoadFloats(scores + i));
@@ -142,13 +131,13 @@ HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_
   *sum = total.Total();
 }
 
-// out[r][i] = sum over keys of p[r][key] * value[key][i], for kVectors vectors of head_dim from element `first`.
+// out[r][i] = sum over keys of p[r][key] * value[key][i], for kQueries query vectors and kVectors vectors of head_dim
+// from element `first`.
 template <int kQueries, int kVectors, typename T>
-HWY_INLINE void ValueColumns(const Tile& tile, const Block<T>& block, int64_t keys, int64_t first, const float* p) {
-  const FloatTag d;
+HWY_INLINE void ValueColumns(float* const* out, const Block<T>& block, int64_t keys, int64_t first, const float* p) {
   FloatVec acc[kQueries][kVectors];
   for (int r = 0; r < kQueries; ++r) {
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
   }
   for (int64_t key = 0; key < keys; key += kKeyTile) {
     const T* HWY_RESTRICT values = block.values[key / kKeyTile] + first;
@@ -157,31 +146,36 @@ HWY_INLINE void ValueColumns(const Tile& tile, const Block<T>& block, int64_t ke
       FloatVec value[kVectors];
       for (int v = 0; v < kVectors; ++v) value[v] = LoadFloats(values + v * kLanes);
       for (int r = 0; r < kQueries; ++r) {
-        const FloatVec weight = hn::Set(d, p[r * kKvBlock + k]);
+        const FloatVec weight = hn::Set(FloatTag(), p[r * kKvBlock + k]);
         for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(weight, value[v], acc[r][v]);
       }
     }
   }
   for (int r = 0; r < kQueries; ++r) {
-    for (int v = 0; v < kVectors; ++v) StoreFloats(acc[r][v], tile.out[r] + first + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) StoreFloats(acc[r][v], out[r] + first + v * kLanes);
   }
 }
 
 template <int kQueries, typename T>
-void ValuesOf(const Tile& tile, const Block<T>& block, int64_t keys, const float* p) {
-  constexpr int kVectors = VectorsAtATime(kQueries);
+HWY_INLINE void Values(float* const* out, const Block<T>& block, int64_t keys, const float* p) {
+  // As many columns at a time as registers hold the sums of: whole rows of values are read in one sequence.
+  constexpr int kVectors = kLanes == 16 ? (kQueries <= 2 ? 8 : 4) : (kQueries == 1 ? 8 : kQueries <= 3 ? 4 : 2);
   int64_t i = 0;
   for (; i + kVectors * kLanes <= block.head_dim; i += kVectors * kLanes) {
-    ValueColumns<kQueries, kVectors>(tile, block, keys, i, p);
+    ValueColumns<kQueries, kVectors>(out, block, keys, i, p);
   }
-  for (; i + kLanes <= block.head_dim; i += kLanes) ValueColumns<kQueries, 1>(tile, block, keys, i, p);
+  if (kVectors > 4 && i + 4 * kLanes <= block.head_dim) {
+    ValueColumns<kQueries, 4>(out, block, keys, i, p);
+    i += 4 * kLanes;
+  }
+  for (; i + kLanes <= block.head_dim; i += kLanes) ValueColumns<kQueries, 1>(out, block, keys, i, p);
   for (; i < block.head_dim; ++i) {  // head_dim is no multiple of the vectors' width: rare, and few
     for (int r = 0; r < kQueries; ++r) {
       float sum = 0;
       for (int64_t key = 0; key < keys; ++key) {
         sum += p[r * kKvBlock + key] * ToF32(block.values[key / kKeyTile][key % kKeyTile * block.head_dim + i]);
       }
-      tile.out[r][i] = sum;
+      out[r][i] = sum;
     }
   }
 }
@@ -189,32 +183,33 @@ void ValuesOf(const Tile& tile, const Block<T>& block, int64_t keys, const float
 // Everything that one block gives to a tile of kQueries query vectors. `scores` has room for kQueryTile * kKvBlock.
 template <int kQueries, typename T>
 HWY_NOINLINE void TileTimesBlock(Tile& tile, const Block<T>& block, float scale, float* scores) {
+  constexpr int kHalf = kQueries > 6 ? kQueries / 2 : kQueries;  // of the queries, whose values are summed at a time
   const int64_t keys = *std::max_element(tile.visible, tile.visible + kQueries);
-  const int64_t padded = (keys + kStep - 1) / kStep * kStep;
-  for (int64_t key = 0; key < keys; key += kStep) {
-    ScoreStep<kQueries>(tile, block.keys + key / kKeyTile, block.head_dim, scale, scores + key);
-  }
-  for (int r = 0; r < kQueries; ++r) {
-    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], padded, &tile.max[r], &tile.sum[r]);
-  }
-  ValuesOf<kQueries>(tile, block, keys, scores);
+  Scores<kQueries>(tile, block, (keys + kKeyTile - 1) / kKeyTile, scale, scores);
+  for (int r = 0; r < kQueries; ++r)
+    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], keys, &tile.max[r], &tile.sum[r]);
+  for (int r = 0; r < kQueries; r += kHalf) Values<kHalf>(tile.out + r, block, keys, scores + r * kKvBlock);
 }
 
+// The same for 1 to kQueryTile query vectors: those of the next larger shape there is. Entries past `queries` repeat
+// the last one, which changes no bit of it.
 template <typename T>
-void TileTimesBlock(Tile& tile, int64_t queries, const Block<T>& block, float scale, float* scores) {
-  switch (queries) {
-    case 1:
-      return TileTimesBlock<1>(tile, block, scale, scores);
-    case 2:
-      return TileTimesBlock<2>(tile, block, scale, scores);
-    case 3:
-      return TileTimesBlock<3>(tile, block, scale, scores);
-    case 4:
-      return TileTimesBlock<4>(tile, block, scale, scores);
-    case 5:
-      return TileTimesBlock<5>(tile, block, scale, scores);
-    default:
-      return TileTimesBlock<6>(tile, block, scale, scores);
+void TileTimesBlock(Tile& tile, int queries, const Block<T>& block, float scale, float* scores) {
+  const auto run = [&]<int kQueries>() {
+    for (int r = queries; r < kQueries; ++r) {
+      tile.q[r] = tile.q[queries - 1];
+      tile.visible[r] = tile.visible[queries - 1];
+      tile.out[r] = tile.out[queries - 1];
+    }
+    TileTimesBlock<kQueries>(tile, block, scale, scores);
+  };
+  if (queries == 1) return run.template operator()<1>();
+  if (queries == 2) return run.template operator()<2>();
+  if (queries <= 4) return run.template operator()<4>();
+  if (queries <= 6) return run.template operator()<6>();
+  if constexpr (kQueryTile > 6) {
+    if (queries <= 8) return run.template operator()<8>();
+    return run.template operator()<kQueryTile>();
   }
 }
 

@@ -44,17 +44,17 @@ void PartialsOfBlock(const Queries& queries, int64_t index, const AttentionParti
   const Block<T> block =
       BlockOf<T>(queries.args.kv, queries.kv_head, first, queries.VisibleIn(first, queries.count - 1));
   for (int64_t n = 0; n < queries.count; n += kQueryTile) {
-    const int64_t count = std::min(kQueryTile, queries.count - n);
+    const int count = static_cast<int>(std::min<int64_t>(kQueryTile, queries.count - n));
     Tile tile;
     int64_t entry[kQueryTile];
-    for (int64_t r = 0; r < count; ++r) {
+    for (int r = 0; r < count; ++r) {
       entry[r] = (index * queries.args.rows() + queries.Row(n + r)) * queries.args.heads() + queries.Head(n + r);
       tile.q[r] = queries.Vector(n + r);
       tile.visible[r] = queries.VisibleIn(first, n + r);
       tile.out[r] = partials.out.as<float>() + entry[r] * block.head_dim;
     }
     TileTimesBlock(tile, count, block, queries.args.scale, scores);
-    for (int64_t r = 0; r < count; ++r) {
+    for (int r = 0; r < count; ++r) {
       partials.max.as<float>()[entry[r]] = tile.max[r];
       partials.sum.as<float>()[entry[r]] = tile.sum[r];
     }
@@ -97,15 +97,15 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
   for (int64_t first = 0; first < visible; first += kKvBlock) {
     const Block<T> block = BlockOf<T>(queries.args.kv, queries.kv_head, first, queries.VisibleIn(first, end - 1));
     for (int64_t n = begin; n < end; n += kQueryTile) {
-      const int64_t count = std::min(kQueryTile, end - n);
+      const int count = static_cast<int>(std::min<int64_t>(kQueryTile, end - n));
       Tile tile;
-      for (int64_t r = 0; r < count; ++r) {
+      for (int r = 0; r < count; ++r) {
         tile.q[r] = queries.Vector(n + r);
         tile.visible[r] = queries.VisibleIn(first, n + r);
         tile.out[r] = block_out + r * head_dim;
       }
       TileTimesBlock(tile, count, block, queries.args.scale, scores);
-      for (int64_t r = 0; r < count; ++r) {
+      for (int r = 0; r < count; ++r) {
         merged[n + r - begin].Take(tile.max[r], tile.sum[r], tile.out[r], head_dim, out_of(n + r));
       }
     }

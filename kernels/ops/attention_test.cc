@@ -25,7 +25,7 @@ const std::vector<Case> kCases = {
 };
 
 KvView NewKv(OpTest& test, const Case& c, int64_t capacity) {
-  return {test.New(c.dtype, {c.kv_heads, capacity / kKeyTile, c.head_dim, kKeyTile}),
+  return {test.New(c.dtype, {c.kv_heads, capacity / kKeyTile, c.head_dim * kKeyTile}),
           test.New(c.dtype, {c.kv_heads, capacity, c.head_dim})};
 }
 
@@ -139,7 +139,7 @@ TEST_CASE("attention: bits do not depend on where the KV lies, cut at any block"
       KvView front{kv.keys.Slice(1, 0, cut / kKeyTile), kv.values.Slice(1, 0, cut)};
       const KvView back{
           test.From(test.Read(kv.keys.Slice(1, cut / kKeyTile, kv.keys.dim(1))), c.dtype,
-                    {c.kv_heads, (2048 - cut) / kKeyTile, c.head_dim, kKeyTile}),
+                    {c.kv_heads, (2048 - cut) / kKeyTile, c.head_dim * kKeyTile}),
           test.From(test.Read(kv.values.Slice(1, cut, 2048)), c.dtype, {c.kv_heads, 2048 - cut, c.head_dim})};
       const AttentionPartials partials = NewPartials(test, args);
       const auto blocks = [&](int64_t begin, int64_t end) {

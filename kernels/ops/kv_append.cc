@@ -35,7 +35,7 @@ void KvAppendReference(const KvAppendArgs& args) {
     const int64_t head_dim = args.kv.head_dim();
     for (int64_t row = 0; row < args.keys.dim(0); ++row) {
       for (int64_t i = 0; i < args.kv.kv_heads() * head_dim; ++i) {
-        KeyAt<T>(args.kv, i / head_dim, args.position + row)[i % head_dim * kKeyTile] =
+        KeyTileAt<T>(args.kv, i / head_dim, args.position + row)[KeyElement(args.position + row, i % head_dim)] =
             FromF32<T>(args.keys.as<float>()[row * args.keys.stride(0) + i]);
         ValueAt<T>(args.kv, i / head_dim, args.position + row)[i % head_dim] =
             FromF32<T>(args.values.as<float>()[row * args.values.stride(0) + i]);

@@ -31,8 +31,8 @@ void AppendRow(const KvAppendArgs& args, int64_t kv_head, int64_t row, T* scratc
   Convert(args.values.as<float>() + row * args.values.stride(0) + kv_head * head_dim, head_dim,
           ValueAt<T>(args.kv, kv_head, position));
   Convert(args.keys.as<float>() + row * args.keys.stride(0) + kv_head * head_dim, head_dim, scratch);
-  T* key = KeyAt<T>(args.kv, kv_head, position);
-  for (int64_t i = 0; i < head_dim; ++i) key[i * kKeyTile] = scratch[i];
+  T* tile = KeyTileAt<T>(args.kv, kv_head, position);
+  for (int64_t i = 0; i < head_dim; ++i) tile[KeyElement(position, i)] = scratch[i];
 }
 
 void KvAppendImpl(Team& team, const KvAppendArgs& args) {

@@ -10,7 +10,7 @@ namespace triforce {
 namespace {
 
 KvView NewKv(OpTest& test, DType dtype, int64_t kv_heads, int64_t capacity, int64_t head_dim) {
-  return {test.New(dtype, {kv_heads, capacity / kKeyTile, head_dim, kKeyTile}),
+  return {test.New(dtype, {kv_heads, capacity / kKeyTile, kKeyTile * head_dim}),
           test.New(dtype, {kv_heads, capacity, head_dim})};
 }
 
@@ -47,8 +47,8 @@ TEST_CASE("kv_append puts a token's key and value at its storage position") {
     const TensorView values = test.From(std::vector<float>{5, 6, 7, 8}, DType::kF32, {2, 1, 2});
     KvAppend(test.lane(), {keys, values, 7, kv});
     std::vector<float> expected_keys(32), expected_values(32);
-    expected_keys[7] = 1, expected_keys[15] = 2;   // token 7: tile 0, column 7
-    expected_keys[16] = 3, expected_keys[24] = 4;  // token 8: tile 1, column 0
+    expected_keys[14] = 1, expected_keys[15] = 2;  // token 7: tile 0, the last pair
+    expected_keys[16] = 3, expected_keys[17] = 4;  // token 8: tile 1, the first pair
     expected_values[14] = 5, expected_values[15] = 6, expected_values[16] = 7, expected_values[17] = 8;
     CHECK(test.Read(kv.keys) == expected_keys);
     CHECK(test.Read(kv.values) == expected_values);
@@ -67,7 +67,7 @@ TEST_CASE("kv_append: a row's bits do not depend on the rows around it") {
       for (int64_t row = 0; row < rows; ++row) {
         for (int64_t head = 0; head < 2; ++head) {
           for (int64_t i = 0; i < 64; ++i) {
-            written.push_back(ToF32(KeyAt<BF16>(kv, head, row)[i * kKeyTile]));
+            written.push_back(ToF32(KeyTileAt<BF16>(kv, head, row)[KeyElement(row, i)]));
             written.push_back(ToF32(ValueAt<BF16>(kv, head, row)[i]));
           }
         }

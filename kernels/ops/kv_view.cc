@@ -5,10 +5,11 @@ namespace triforce {
 void CheckKvView(const KvView& kv) {
   const TensorView& keys = kv.keys;
   const TensorView& values = kv.values;
-  TF_CHECK(values.rank() == 3 && keys.rank() == 4 && keys.dtype() == values.dtype() && values.dtype() != DType::kI32,
+  TF_CHECK(values.rank() == 3 && keys.rank() == 3 && keys.dtype() == values.dtype() && values.dtype() != DType::kI32,
            "keys {}, values {}", keys.ToString(), values.ToString());
-  TF_CHECK(kv.capacity() % kKeyTile == 0 && keys.dim(0) == kv.kv_heads() && keys.dim(1) == kv.capacity() / kKeyTile &&
-               keys.dim(2) == kv.head_dim() && keys.dim(3) == kKeyTile && keys.dense_rows() && values.dense_rows(),
+  TF_CHECK(kv.head_dim() % 2 == 0 && kv.capacity() % kKeyTile == 0 && keys.dim(0) == kv.kv_heads() &&
+               keys.dim(1) == kv.capacity() / kKeyTile && keys.dim(2) == kKeyTile * kv.head_dim() &&
+               keys.dense_rows() && values.dense_rows(),
            "keys {}, values {}", keys.ToString(), values.ToString());
 }
 

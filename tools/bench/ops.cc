@@ -1,0 +1,176 @@
+// bazel run -c opt //tools/bench:ops: how near the ops come to the limits of this machine, measured in the same run.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/core/cpu_device.h"
+#include "kernels/ops/attention.h"
+#include "kernels/ops/linear.h"
+#include "kernels/ops/peak.h"
+#include "tools/bench/timing.h"
+
+namespace triforce {
+namespace {
+
+enum class Limit { kRead, kFma };
+
+struct OpBench {
+  Timed timed;
+  Limit limit;
+  double amount;  // bytes read or multiply-adds of one run
+  double wanted;  // least share of the limit
+};
+
+class OpsBench {
+ public:
+  OpsBench(int threads, int rounds, int64_t working_set_bytes)
+      : rounds_(rounds),
+        threads_(threads),
+        device_(int64_t{64} << 30),
+        lane_(device_.NewLane({.name = "compute", .threads = threads})),
+        working_set_bytes_(working_set_bytes) {}
+
+  int Run() {
+    AddLimits();
+    AddAttention();
+    AddLinear(DType::kF16, 1, 0.70);
+    AddLinear(DType::kF16, 16, 0);
+    AddLinear(DType::kF16, 512, 0.50);
+    AddPrefillAttention();
+    std::vector<Timed> work;
+    for (OpBench& bench : benches_) work.push_back(std::move(bench.timed));
+    TimeInterleaved(work, rounds_);
+    for (size_t i = 0; i < benches_.size(); ++i) benches_[i].timed = std::move(work[i]);
+    return Print();
+  }
+
+ private:
+  TensorView New(DType dtype, std::initializer_list<int64_t> shape, int fill) {
+    const TensorView sizes(nullptr, nullptr, dtype, shape);
+    buffers_.push_back(device_.Allocate(sizes.bytes(), "the bench"));
+    const TensorView tensor(&device_, buffers_.back().data(), dtype, shape);
+    // Small values of many bit patterns: no denormals, no page left unmapped.
+    uint32_t state = 12345 + fill;
+    for (int64_t i = 0; i < tensor.elements(); ++i) {
+      state = state * 1664525u + 1013904223u;
+      const float value = static_cast<float>(static_cast<int32_t>(state >> 16) - 32768) * 0x1p-18f;
+      dtype == DType::kF16 ? void(tensor.as<F16>()[i] = ToF16(value)) : void(tensor.as<float>()[i] = value);
+    }
+    return tensor;
+  }
+
+  void Add(std::string name, Limit limit, double amount, double wanted, std::function<void()> queue) {
+    benches_.push_back(
+        {{std::move(name), [this, queue] { queue(), lane_->Synchronize(); }, {}}, limit, amount, wanted});
+  }
+
+  void AddLimits() {
+    const int64_t elements = working_set_bytes_ / 4 / 4096 * 4096;
+    const TensorView data = New(DType::kF32, {elements}, 1);
+    const TensorView sink = New(DType::kF32, {1}, 0);
+    Add("read bandwidth", Limit::kRead, elements * 4.0, 0, [=, this] { PeakRead(*lane_, data, sink); });
+    const int64_t fmas = PeakFma(*lane_, int64_t{4} << 30, sink);
+    Add("FMA peak", Limit::kFma, fmas, 0, [=, this] { PeakFma(*lane_, fmas, sink); });
+  }
+
+  KvView NewKv(int64_t kv_heads, int64_t tokens, int64_t head_dim) {
+    return {New(DType::kF16, {kv_heads, tokens / kKeyTile, kKeyTile * head_dim}, 2),
+            New(DType::kF16, {kv_heads, tokens, head_dim}, 3)};
+  }
+
+  void AddAttention() {
+    for (const int64_t head_dim : {128, 64}) {
+      const int64_t heads = 8;
+      const int64_t tokens = working_set_bytes_ / (heads * head_dim * 2 * 2) / kKvBlock * kKvBlock;
+      const KvView kv = NewKv(heads, tokens, head_dim);
+      for (const int64_t rows : {1, 16}) {
+        const AttentionArgs args{New(DType::kF32, {rows, heads, head_dim}, 4), kv, tokens, false, 0.1f};
+        const int64_t blocks = KvBlocks(tokens);
+        const AttentionPartials partials{New(DType::kF32, {blocks, rows, heads, head_dim}, 0),
+                                         New(DType::kF32, {blocks, rows, heads}, 0),
+                                         New(DType::kF32, {blocks, rows, heads}, 0)};
+        const TensorView out = New(DType::kF32, {rows, heads, head_dim}, 0);
+        const double fmas = 2.0 * rows * heads * tokens * head_dim;
+        Add(fmt::format("attention, {} row{}, f16, {} tokens x {} heads of {}", rows, rows == 1 ? "" : "s", tokens,
+                        heads, head_dim),
+            rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? kv.keys.bytes() + kv.values.bytes() : fmas,
+            rows == 1 ? 0.70 : 0, [=, this] {
+              AttentionPartial(*lane_, args, partials);
+              AttentionMerge(*lane_, partials, out);
+            });
+      }
+    }
+  }
+
+  void AddLinear(DType dtype, int64_t rows, double wanted) {
+    const int64_t in = 4096;
+    // One row: as much as the working set asks for. Many rows: the shape of Llama2-7B's MLP.
+    const int64_t least = rows == 1 ? working_set_bytes_ / (in * SizeOf(dtype)) : 0;
+    const int64_t out = std::max<int64_t>(11008, (least + kPanelWidth - 1) / kPanelWidth * kPanelWidth);
+    LinearWeight weight{.in_features = in, .out_features = out};
+    weight.panels = New(dtype, {LinearPanels(LinearForm::kPlain, out), in, kPanelWidth}, 5);
+    const LinearArgs args{New(DType::kF32, {rows, in}, 6), weight, {}, New(DType::kF32, {rows, out}, 0)};
+    Add(fmt::format("linear, {} row{}, {}, {} x {}", rows, rows == 1 ? "" : "s", Name(dtype), in, out),
+        rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? weight.panels.bytes() : 1.0 * rows * in * out, wanted,
+        [=, this] { Linear(*lane_, args); });
+  }
+
+  void AddPrefillAttention() {
+    const int64_t rows = 512, heads = 4, head_dim = 128, before = 7680;
+    const KvView kv = NewKv(heads, before + rows, head_dim);
+    const AttentionArgs args{New(DType::kF32, {rows, heads, head_dim}, 7), kv, before + 1, true, 0.1f};
+    const TensorView out = New(DType::kF32, {rows, heads, head_dim}, 0);
+    const double unmasked = rows * before + rows * (rows + 1) / 2.0;
+    Add(fmt::format("prefill attention, {} rows behind {}, f16, {} heads of {}", rows, before, heads, head_dim),
+        Limit::kFma, 2 * unmasked * heads * head_dim, 0.40, [=, this] { AttentionPrefill(*lane_, args, out); });
+  }
+
+  int Print() const {
+    const double read = benches_[0].amount / benches_[0].timed.median();
+    const double fma = benches_[1].amount / benches_[1].timed.median();
+    fmt::print("{}, {} threads, working sets of {} MiB (last-level cache: {} MiB), medians of {} interleaved rounds\n",
+               CpuName(), threads_, working_set_bytes_ >> 20, LastLevelCacheBytes() >> 20, rounds_);
+    fmt::print("limits: read {:.1f} GB/s, {:.1f} G FMA/s in f32\n\n", read * 1e-9, fma * 1e-9);
+    fmt::print("{:66} {:>9} {:>12} {:>9} {:>8}\n", "op", "ms", "rate", "of limit", "wanted");
+    int short_of = 0;
+    for (size_t i = 2; i < benches_.size(); ++i) {
+      const OpBench& bench = benches_[i];
+      const double rate = bench.amount / bench.timed.median();
+      const double share = rate / (bench.limit == Limit::kRead ? read : fma);
+      const bool falls_short = share < bench.wanted;
+      short_of += falls_short;
+      fmt::print("{:66} {:9.2f} {:7.1f} {} {:8.0f}% {:>8}{}\n", bench.timed.name, bench.timed.median() * 1e3,
+                 rate * 1e-9, bench.limit == Limit::kRead ? "GB/s" : "GF/s", share * 100,
+                 bench.wanted > 0 ? fmt::format("{:.0f}%", bench.wanted * 100) : "-", falls_short ? "  short" : "");
+    }
+    return short_of == 0 ? 0 : 1;
+  }
+
+  const int rounds_;
+  const int threads_;
+  CpuDevice device_;
+  std::unique_ptr<Lane> lane_;
+  const int64_t working_set_bytes_;
+  std::vector<Buffer> buffers_;
+  std::vector<OpBench> benches_;
+};
+
+}  // namespace
+}  // namespace triforce
+
+int main(int argc, char** argv) {
+  CLI::App app("Ops against the measured limits of this machine");
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  int rounds = 9;
+  app.add_option("-t,--threads", threads, "threads of the lane")->check(CLI::PositiveNumber);
+  app.add_option("--rounds", rounds, "timed rounds")->check(CLI::PositiveNumber);
+  int64_t working_set_mib = 4 * triforce::LastLevelCacheBytes() >> 20;
+  app.add_option("--working-set-mib", working_set_mib, "bytes that one-row ops read; default: 4 x the last-level cache")
+      ->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  return triforce::OpsBench(threads, rounds, working_set_mib << 20).Run();
+}

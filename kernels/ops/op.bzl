@@ -1,10 +1,11 @@
 """op: the library and the test of one op, by its files' names."""
 
-def op(name, cpu_srcs = [], cpu_hdrs = [], deps = [], test_deps = []):
+def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], deps = [], test_deps = []):
     """NAME.h, NAME.cc, NAME_cpu.cc and NAME_test.cc, as //kernels/ops:NAME and //kernels/ops:NAME_test.
 
     Args:
       name: the op.
+      has_cpu_file: False where NAME.cc is all there is, NAME_cpu.cc being no faster.
       cpu_srcs: sources of the fast CPU version besides NAME_cpu.cc.
       cpu_hdrs: headers that NAME_cpu.cc includes once per SIMD target.
       deps: of the library, besides kernels/core.
@@ -12,7 +13,7 @@ def op(name, cpu_srcs = [], cpu_hdrs = [], deps = [], test_deps = []):
     """
     native.cc_library(
         name = name,
-        srcs = [name + ".cc", name + "_cpu.cc"] + cpu_srcs,
+        srcs = [name + ".cc"] + ([name + "_cpu.cc"] if has_cpu_file else []) + cpu_srcs,
         hdrs = [name + ".h"],
         # Loops over tiles of vectors have to be unrolled whole, or the tiles lie in memory.
         copts = ["-O3"],

@@ -1,0 +1,63 @@
+#include "kernels/ops/argmax.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/ops/op_testing.h"
+
+namespace triforce {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+const float kNan = std::nanf("");
+
+std::vector<int32_t> ArgmaxOf(OpTest& test, const TensorView& values) {
+  const TensorView out = test.New(DType::kI32, {values.dim(0)});
+  Argmax(test.lane(), {values, out});
+  return test.ReadInts(out);
+}
+
+TEST_CASE("argmax equals its reference, ties included") {
+  ForEachDevice([](OpTest& test) {
+    for (int64_t n : {1, 7, 16, 33, 4096}) {
+      std::vector<float> values = RandomNormal(20 * n, n);
+      for (float& value : values) value = std::round(value * 2);  // many ties
+      const TensorView t = test.From(values, DType::kF32, {20, n});
+      const TensorView expected = test.New(DType::kI32, {20});
+      ArgmaxReference({t, expected});
+      CHECK(ArgmaxOf(test, t) == test.ReadInts(expected));
+    }
+  });
+}
+
+TEST_CASE("argmax: the lowest of equals; NaN never; infinities as values") {
+  ForEachDevice([](OpTest& test) {
+    const auto of = [&](std::vector<float> row) {
+      row.resize(40, row.back());
+      return ArgmaxOf(test, test.From(row, DType::kF32, {1, 40}))[0];
+    };
+    CHECK(of({1, 3, 3, 0}) == 1);
+    CHECK(of({kNan, 2, kNan, 5, kNan}) == 3);
+    CHECK(of({kNan}) == 0);
+    CHECK(of({-kInfinity}) == 0);
+    CHECK(of({0, kInfinity, kInfinity}) == 1);
+    CHECK(of({0, -1}) == 0);
+  });
+}
+
+TEST_CASE("argmax: a row's result does not depend on the rows around it") {
+  ForEachDevice([](OpTest& test) {
+    const TensorView values = test.Random(DType::kF32, {512, 77}, 1);
+    CheckRowInvariance([&](int64_t first, int64_t rows) {
+      std::vector<float> result;
+      for (int32_t id : ArgmaxOf(test, values.Slice(0, first, first + rows))) result.push_back(static_cast<float>(id));
+      return result;
+    });
+  });
+}
+
+}  // namespace
+}  // namespace triforce

@@ -1,0 +1,137 @@
+#include "models/json_file.h"
+
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "kernels/core/error.h"
+
+namespace triforce {
+namespace {
+
+// Refuses what nlohmann's parser would let pass: depth without end, and the same key twice.
+class Strict {
+ public:
+  explicit Strict(const std::string& where) : where_(where) {}
+
+  bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    if (depth > kMaxJsonDepth) {
+      throw Error(ErrorKind::kInvalidInput, where_, fmt::format("JSON nested deeper than {} levels", kMaxJsonDepth));
+    }
+    if (event == Event::object_start) keys_.emplace_back();
+    if (event == Event::object_end) keys_.pop_back();
+    if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
+      throw Error(ErrorKind::kInvalidInput, where_,
+                  fmt::format("the key \"{}\" stands twice in one object", parsed.get<std::string>()));
+    }
+    return true;
+  }
+
+ private:
+  const std::string& where_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+// At most so much of a value as a message has room for.
+std::string Shown(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
+
+}  // namespace
+
+std::string ReadFile(const std::string& path, int64_t max_bytes) {
+  std::error_code status;
+  if (std::filesystem::is_directory(path, status)) throw Error(ErrorKind::kIo, path, "is a directory, expected a file");
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorKind::kIo, path, fmt::format("cannot be opened: {}", std::strerror(errno)));
+  std::string text;
+  char block[1 << 16];
+  while (file.read(block, sizeof(block)) || file.gcount() > 0) {
+    text.append(block, file.gcount());
+    if (static_cast<int64_t>(text.size()) > max_bytes) {
+      throw Error(ErrorKind::kInvalidInput, path,
+                  fmt::format("is larger than {} bytes, the most that is read", max_bytes));
+    }
+  }
+  if (file.bad()) throw Error(ErrorKind::kIo, path, fmt::format("cannot be read: {}", std::strerror(errno)));
+  return text;
+}
+
+nlohmann::json ParseJson(std::string_view text, const std::string& where) {
+  try {
+    // The parser copies its callback, so the state lies here.
+    Strict strict(where);
+    return nlohmann::json::parse(text.begin(), text.end(),
+                                 [&](int depth, auto event, auto& parsed) { return strict(depth, event, parsed); });
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(ErrorKind::kInvalidInput, where, fmt::format("not JSON at byte {}: {}", error.byte, error.what()));
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorKind::kInvalidInput, where, fmt::format("not usable JSON: {}", error.what()));
+  }
+}
+
+JsonObject JsonObject::FromFile(const std::string& path) {
+  auto json = std::make_shared<nlohmann::json>(ParseJson(ReadFile(path), path));
+  if (!json->is_object()) {
+    throw Error(ErrorKind::kInvalidInput, path, fmt::format("found {}, expected a JSON object", Shown(*json)));
+  }
+  return JsonObject(path, std::move(json));
+}
+
+bool JsonObject::Has(const std::string& key) const {
+  const auto it = json_->find(key);
+  return it != json_->end() && !it->is_null();
+}
+
+int64_t JsonObject::Int(const std::string& key, int64_t min, int64_t max, std::optional<int64_t> fallback) const {
+  if (!Has(key) && fallback) return *fallback;
+  const std::string expected = fmt::format("an integer from {} to {}", min, max);
+  if (!Has(key) || !json_->at(key).is_number_integer()) Fail(key, expected);
+  const nlohmann::json& value = json_->at(key);
+  if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) Fail(key, expected);
+  if (value.get<int64_t>() < min || value.get<int64_t>() > max) Fail(key, expected);
+  return value.get<int64_t>();
+}
+
+double JsonObject::Number(const std::string& key, double min, double max, std::optional<double> fallback) const {
+  if (!Has(key) && fallback) return *fallback;
+  const std::string expected = fmt::format("a number from {} to {}", min, max);
+  if (!Has(key) || !json_->at(key).is_number()) Fail(key, expected);
+  const double value = json_->at(key).get<double>();
+  if (!(value >= min && value <= max)) Fail(key, expected);
+  return value;
+}
+
+bool JsonObject::Bool(const std::string& key, std::optional<bool> fallback) const {
+  if (!Has(key) && fallback) return *fallback;
+  if (!Has(key) || !json_->at(key).is_boolean()) Fail(key, "true or false");
+  return json_->at(key).get<bool>();
+}
+
+std::string JsonObject::String(const std::string& key, std::optional<std::string> fallback) const {
+  if (!Has(key) && fallback) return *fallback;
+  if (!Has(key) || !json_->at(key).is_string()) Fail(key, "a string");
+  return json_->at(key).get<std::string>();
+}
+
+JsonObject JsonObject::Object(const std::string& key) const {
+  if (!Has(key) || !json_->at(key).is_object()) Fail(key, "an object");
+  return JsonObject(where_ + ": " + key, std::shared_ptr<const nlohmann::json>(json_, &json_->at(key)));
+}
+
+void JsonObject::Fail(const std::string& key, const std::string& expected) const {
+  throw Error(ErrorKind::kInvalidInput, where_ + ": " + key,
+              fmt::format("found {}, expected {}", json_->contains(key) ? Shown(json_->at(key)) : "nothing", expected));
+}
+
+}  // namespace triforce

@@ -1,0 +1,204 @@
+#include "models/safetensors.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "kernels/core/check.h"
+#include "kernels/core/error.h"
+#include "models/json_file.h"
+
+namespace triforce {
+namespace {
+
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
+constexpr uint64_t kLengthBytes = 8;
+
+struct TypeInfo {
+  const char* name;
+  int64_t bytes;
+  std::optional<DType> dtype;
+};
+
+constexpr TypeInfo kTypes[] = {
+    {"F32", 4, DType::kF32}, {"F16", 2, DType::kF16}, {"BF16", 2, DType::kBF16},
+    {"I32", 4, DType::kI32}, {"F64", 8, {}},          {"I64", 8, {}},
+    {"U64", 8, {}},          {"U32", 4, {}},          {"I16", 2, {}},
+    {"U16", 2, {}},          {"I8", 1, {}},           {"U8", 1, {}},
+    {"BOOL", 1, {}},         {"F8_E4M3", 1, {}},      {"F8_E5M2", 1, {}},
+};
+
+// The header of one file, while it is read.
+class HeaderReader {
+ public:
+  HeaderReader(const std::string& path, std::span<const std::byte> data) : path_(path), data_(data) {}
+
+  std::vector<TensorRecord> Read(const nlohmann::json& header) {
+    for (const auto& [name, entry] : header.items()) {
+      if (name != "__metadata__") ReadTensor(name, entry);
+    }
+    std::sort(placed_.begin(), placed_.end(),
+              [](const Placed& a, const Placed& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    uint64_t end = 0;
+    std::vector<TensorRecord> tensors;
+    for (Placed& placed : placed_) {
+      if (placed.begin != end) {
+        Fail(placed.record.name, "data_offsets", fmt::format("begin {}", placed.begin),
+             fmt::format("{}, where the tensor before ends ({})", end,
+                         placed.begin < end ? "they overlap" : "there is a hole"));
+      }
+      end = placed.end;
+      tensors.push_back(std::move(placed.record));
+    }
+    if (end != data_.size()) {
+      throw Error(ErrorKind::kInvalidInput, path_,
+                  fmt::format("{} bytes of tensors follow the header, expected {}", data_.size(), end));
+    }
+    return tensors;
+  }
+
+ private:
+  struct Placed {
+    uint64_t begin;
+    uint64_t end;
+    TensorRecord record;
+  };
+
+  [[noreturn]] void Fail(const std::string& name, const std::string& field, const std::string& found,
+                         const std::string& expected) const {
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: tensor \"{}\": {}", path_, name, field),
+                fmt::format("found {}, expected {}", found, expected));
+  }
+
+  const nlohmann::json& Field(const std::string& name, const nlohmann::json& entry, const char* field) const {
+    if (!entry.is_object() || !entry.contains(field)) Fail(name, field, "nothing", "dtype, shape and data_offsets");
+    return entry.at(field);
+  }
+
+  void ReadTensor(const std::string& name, const nlohmann::json& entry) {
+    const nlohmann::json& dtype = Field(name, entry, "dtype");
+    const auto type =
+        std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeInfo& t) { return dtype == t.name; });
+    if (type == std::end(kTypes)) Fail(name, "dtype", dtype.dump(), "a type of the format, such as \"F16\"");
+    TensorRecord record{.name = name, .dtype_name = type->name, .dtype = type->dtype};
+    uint64_t bytes = type->bytes;
+    const nlohmann::json& shape = Field(name, entry, "shape");
+    if (!shape.is_array()) Fail(name, "shape", shape.dump(), "an array");
+    for (const nlohmann::json& dim : shape) {
+      if (!dim.is_number_unsigned() || dim.get<uint64_t>() > (uint64_t{1} << 48) ||
+          __builtin_mul_overflow(bytes, dim.get<uint64_t>(), &bytes)) {
+        Fail(name, "shape", shape.dump(), "dimensions whose product is a number of bytes");
+      }
+      record.shape.push_back(dim.get<int64_t>());
+    }
+    const nlohmann::json& offsets = Field(name, entry, "data_offsets");
+    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned()) {
+      Fail(name, "data_offsets", offsets.dump(), "[begin, end]");
+    }
+    const uint64_t begin = offsets[0], end = offsets[1];
+    if (begin > end || end > data_.size()) {
+      Fail(name, "data_offsets", offsets.dump(),
+           fmt::format("a range within the {} bytes behind the header", data_.size()));
+    }
+    if (end - begin != bytes) {
+      Fail(name, "data_offsets", fmt::format("{} bytes", end - begin),
+           fmt::format("{}, for {} {}", bytes, record.dtype_name, ShapeString(record.shape)));
+    }
+    record.data = data_.subspan(begin, end - begin);
+    placed_.push_back({begin, end, std::move(record)});
+  }
+
+  const std::string& path_;
+  const std::span<const std::byte> data_;
+  std::vector<Placed> placed_;
+};
+
+}  // namespace
+
+int64_t TensorRecord::elements() const {
+  int64_t n = 1;
+  for (int64_t dim : shape) n *= dim;
+  return n;
+}
+
+std::string ShapeString(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (int64_t dim : shape) text += fmt::format("{}{}", text.size() == 1 ? "" : ", ", dim);
+  return text + "]";
+}
+
+SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
+  const std::span<const std::byte> bytes = file_.bytes();
+  if (bytes.size() < kLengthBytes) {
+    throw Error(ErrorKind::kInvalidInput, path,
+                fmt::format("has {} bytes, expected at least {}", bytes.size(), kLengthBytes));
+  }
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  const uint64_t most = std::min<uint64_t>(kMaxHeaderBytes, bytes.size() - kLengthBytes);
+  if (header_bytes < 2 || header_bytes > most) {
+    throw Error(ErrorKind::kInvalidInput, path,
+                fmt::format("the header's length, at offset 0, is {}, expected 2 to {}; the file has {} bytes",
+                            header_bytes, most, bytes.size()),
+                "The file may be cut short, or be no safetensors file.");
+  }
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes);
+  const nlohmann::json header = ParseJson(text, path + ": header");
+  if (!header.is_object()) throw Error(ErrorKind::kInvalidInput, path + ": header", "is no JSON object");
+  tensors_ = HeaderReader(path, bytes.subspan(kLengthBytes + header_bytes)).Read(header);
+}
+
+const TensorRecord* SafetensorsFile::Find(std::string_view name) const {
+  for (const TensorRecord& tensor : tensors_) {
+    if (tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::string& path, const std::string& tensor,
+                                     const std::vector<int64_t>& shape)
+    : path_(path),
+      temporary_path_(fmt::format("{}.{}.tmp", path, ::getpid())),
+      missing_values_(1),
+      file_(std::fopen(temporary_path_.c_str(), "wb"), &std::fclose) {
+  if (file_ == nullptr) throw Error(ErrorKind::kIo, path, fmt::format("cannot be written: {}", std::strerror(errno)));
+  for (int64_t dim : shape) missing_values_ *= dim;
+  const nlohmann::json header = {
+      {tensor, {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {0, missing_values_ * int64_t{sizeof(float)}}}}}};
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the values are aligned
+  const uint64_t length = text.size();
+  Write(&length, sizeof(length));
+  Write(text.data(), text.size());
+}
+
+SafetensorsWriter::~SafetensorsWriter() {
+  if (file_ != nullptr) ::unlink(temporary_path_.c_str());
+}
+
+void SafetensorsWriter::Append(std::span<const float> values) {
+  missing_values_ -= static_cast<int64_t>(values.size());
+  TF_CHECK(missing_values_ >= 0);
+  Write(values.data(), values.size_bytes());
+}
+
+void SafetensorsWriter::Finish() {
+  TF_CHECK(missing_values_ == 0, "{} values missing", missing_values_);
+  if (std::fflush(file_.get()) != 0 || std::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
+    throw Error(ErrorKind::kIo, path_, fmt::format("cannot be written: {}", std::strerror(errno)));
+  }
+  file_.reset();
+}
+
+void SafetensorsWriter::Write(const void* data, size_t bytes) {
+  if (std::fwrite(data, 1, bytes, file_.get()) != bytes) {
+    throw Error(ErrorKind::kIo, path_, fmt::format("cannot be written: {}", std::strerror(errno)));
+  }
+}
+
+}  // namespace triforce

@@ -52,8 +52,8 @@ class Engine {
   // Where all of the engine's work is queued.
   Lane& lane();
 
-  // An empty sequence with room for `context_tokens`. Throws Error (kOutOfMemory), or kUsage where the model's positions
-  // do not reach that far.
+  // An empty sequence with room for `context_tokens`. Throws Error (kOutOfMemory), or kUsage where the model's
+  // positions do not reach that far.
   std::unique_ptr<Session> NewSession(int64_t context_tokens);
 
   PeakBytes peak_bytes() const;
@@ -72,9 +72,9 @@ class Session {
   int64_t context_tokens() const;           // how many can be
 
   // Appends `tokens` and returns the logits behind the last one: f32 [1, vocab], on the device, until the next call.
-  // Many tokens go in blocks of EngineOptions::prefill_rows. Stops early, between blocks, when `stop` is requested: then
-  // the result is empty and tokens() says how far it came. Returns with the work queued on the lane.
-  // REQUIRES: at least one token. Throws Error (kUsage) where they exceed context_tokens().
+  // Many tokens go in blocks of EngineOptions::prefill_rows. Stops early, between blocks, when `stop` is requested:
+  // then the result is empty and tokens() says how far it came. Returns with the work queued on the lane. REQUIRES: at
+  // least one token. Throws Error (kUsage) where they exceed context_tokens().
   TensorView Append(std::span<const TokenId> tokens, const ProgressFunction& progress = {}, std::stop_token stop = {});
 
   // Like Append, but with the logits of every token: calls take(logits, first) with f32 [rows, vocab] for each block,

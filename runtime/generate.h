@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -30,12 +31,12 @@ enum class FinishReason { kMaxTokens, kContextFull, kEndOfSequence, kStopString,
 struct Generation {
   std::vector<TokenId> tokens;  // without the end-of-sequence token
   FinishReason reason = FinishReason::kMaxTokens;
-  double decode_ms = 0;         // from the first draw to the last token
+  double decode_ms = 0;  // from the first draw to the last token
 };
 
-// Continues `session`, whose tokens are the prompt, and whose last one has the logits `logits` (overwritten). Gives out text
-// to `take` as soon as it is known to be text: whole UTF-8 characters, nothing that may turn out to belong to a stop
-// string. `tokenizer` may be null where neither text nor stop strings are wanted (REQUIRES); `take` may be empty.
+// Continues `session`, whose tokens are the prompt, and whose last one has the logits `logits` (overwritten). Gives out
+// text to `take` as soon as it is known to be text: whole UTF-8 characters, nothing that may turn out to belong to a
+// stop string. `tokenizer` may be null where neither text nor stop strings are wanted (REQUIRES); `take` may be empty.
 // After it, session.tokens() may end with tokens that are not in the result.
 // Throws Error as Session::Append and Sampler::Sample do.
 Generation Generate(Session& session, Engine& engine, TensorView logits, const GenerateOptions& options,

@@ -44,7 +44,7 @@ class TokenHistory {
   std::span<const int32_t> output_counts() const { return counts_; }
 
  private:
-  int64_t Find(TokenId token);  // its place in tokens_, made where it has none
+  int64_t Find(TokenId token);   // its place in tokens_, made where it has none
   std::vector<int32_t> places_;  // [vocab], -1: not there
   std::vector<int32_t> tokens_;
   std::vector<int32_t> counts_;
@@ -57,8 +57,8 @@ class Sampler {
 
   const SamplingOptions& options() const { return options_; }
 
-  // The token drawn for `counter` from `logits` (f32 [1, vocab], on the lane's device; overwritten). Waits for the lane.
-  // Throws Error where the logits are not finite.
+  // The token drawn for `counter` from `logits` (f32 [1, vocab], on the lane's device; overwritten). Waits for the
+  // lane. Throws Error where the logits are not finite.
   TokenId Sample(const TensorView& logits, const TokenHistory& history, const RandomCounter& counter);
 
  private:
@@ -71,7 +71,6 @@ class Sampler {
   TensorView token_;        // i32 [1]
   TensorView seen_;         // i32 [vocab]
   TensorView counts_;       // i32 [vocab]
-  TensorView workspace_;    // of FilteredSoftmax
 };
 
 }  // namespace triforce

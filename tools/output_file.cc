@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 #include <set>
 
@@ -46,7 +47,8 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)), temporary_pat
   struct stat status {};
   const bool exists = ::stat(path_.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode)) throw Error(ErrorKind::kIo, path_, "is a directory, expected a file");
-  if (exists && !S_ISREG(status.st_mode)) return;
+  if ((exists && !S_ISREG(status.st_mode)) || path_.starts_with("/dev/") || path_.starts_with("/proc/")) return;
+  if (exists) path_ = std::filesystem::canonical(path_).string();  // a link stays one
   temporary_path_ = fmt::format("{}.{}.partial", path_, ::getpid());
   std::lock_guard lock(unfinished_mutex);
   const int file = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -64,7 +66,8 @@ OutputFile::~OutputFile() {
 
 void OutputFile::Write(std::string_view content) {
   TF_CHECK(open_);
-  const int file = ::open(temporary_path_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  // Appending: standard output under its name in /dev may hold text already.
+  const int file = ::open(temporary_path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (file < 0) Fail(path_, "cannot be opened for writing");
   WriteAll(file, content, path_);
   if (::close(file) != 0) Fail(path_, "cannot write");

@@ -2,7 +2,7 @@
 //
 // It is written under a temporary name beside its own and takes its name in Commit. What stood there before stays until
 // then. Made before the work whose result it will hold, so that a path that cannot be written is known at once.
-// What is no regular file (/dev/stderr, a pipe) is written directly.
+// What is no regular file, and all in /dev, is written directly.
 #pragma once
 
 #include <string>
@@ -23,7 +23,7 @@ class OutputFile {
   const std::string& temporary_path() const { return temporary_path_; }
 
   // Throw Error (kIo). REQUIRES: not committed yet.
-  void Write(std::string_view content);  // all of it
+  void Write(std::string_view content);  // behind what was written before
   void Commit();
 
  private:

@@ -1,0 +1,36 @@
+// What the golden tests share: the oracle's files, and the comparisons with them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/token_id.h"
+#include "runtime/engine.h"
+
+namespace triforce {
+
+// A golden file: what transformers computes in f32 for one model and text.
+struct Golden {
+  std::vector<TokenId> input;
+  std::vector<float> logits;    // [rows, vocab], of the last `rows` positions
+  std::vector<TokenId> greedy;  // the continuation
+  std::vector<float> margins;   // [greedy]: best minus second logit; empty where the file has none
+};
+
+// Reads `path`; the logits are those named "logits" or "last_logits".
+Golden ReadGolden(const std::string& path);
+
+struct Comparison {
+  double largest_difference = 0;  // of any logit, relative to the largest |logit| of the oracle
+  int64_t equal_greedy = 0;       // tokens of the continuation that agree before the first that does not
+  int64_t expected_greedy = 0;    // tokens that have to: all, or those before the oracle's first margin below 0.01
+};
+
+// Runs the model in `directory` over the golden's input and its greedy continuation.
+Comparison CompareWithGolden(const std::string& directory, const Golden& golden, const EngineOptions& options);
+
+// Logits of all of `tokens`, [tokens, vocab], from one fresh session.
+std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens);
+
+}  // namespace triforce

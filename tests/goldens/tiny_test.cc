@@ -1,0 +1,67 @@
+// The 14 small random models, one per feature of the architecture, against transformers in f32.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tests/goldens/golden.h"
+
+namespace triforce {
+namespace {
+
+const std::vector<std::string> kModels = {"bf16",    "bias",      "fp32", "gqa",   "head_dim_32",
+                                          "linear",  "llama3",    "mqa",  "plain", "rope_parameters",
+                                          "sharded", "theta500k", "tied", "yarn"};
+
+std::string Directory(const std::string& model) { return "tests/data/tiny/" + model; }
+
+Comparison Compare(const std::string& model, DType kv_type) {
+  return CompareWithGolden(Directory(model), ReadGolden(Directory(model) + "/golden.safetensors"),
+                           {.kv_type = kv_type, .threads = 2});
+}
+
+TEST_CASE("tiny goldens, KV in f32: logits within 1e-4 of the largest, greedy tokens equal") {
+  for (const std::string& model : kModels) {
+    CAPTURE(model);
+    const Comparison c = Compare(model, DType::kF32);
+    MESSAGE(model << ": " << c.largest_difference);
+    CHECK(c.largest_difference <= 1e-4);
+    CHECK(c.equal_greedy == c.expected_greedy);
+  }
+}
+
+TEST_CASE("tiny goldens, KV in f16: logits within 5e-3 of the largest") {
+  for (const std::string& model : kModels) {
+    CAPTURE(model);
+    CHECK(Compare(model, DType::kF16).largest_difference <= 5e-3);
+  }
+}
+
+// bf16 has 8 bits of mantissa where f16 has 11.
+TEST_CASE("tiny goldens, KV in bf16: logits within 4e-2 of the largest") {
+  for (const std::string& model : kModels) {
+    CAPTURE(model);
+    CHECK(Compare(model, DType::kBF16).largest_difference <= 4e-2);
+  }
+}
+
+TEST_CASE("a prompt's logits are the same bits in blocks of 1, 7, 64 and all rows, on 1 and 3 threads") {
+  for (const std::string model : {"gqa", "yarn"}) {
+    const std::vector<TokenId> input = ReadGolden(Directory(model) + "/golden.safetensors").input;
+    std::vector<float> expected;
+    for (const int64_t rows : {512, 1, 7, 64}) {
+      for (const int threads : {1, 3}) {
+        Engine engine({.model_directory = Directory(model), .threads = threads, .prefill_rows = rows});
+        const std::vector<float> logits = AllLogits(engine, input);
+        if (expected.empty()) expected = logits;
+        CAPTURE(rows);
+        REQUIRE(logits.size() == expected.size());
+        CHECK(std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace triforce

@@ -1,10 +1,8 @@
 #include "models/safetensors.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -162,43 +160,26 @@ const TensorRecord* SafetensorsFile::Find(std::string_view name) const {
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, const std::string& tensor,
                                      const std::vector<int64_t>& shape)
-    : path_(path),
-      temporary_path_(fmt::format("{}.{}.tmp", path, ::getpid())),
-      missing_values_(1),
-      file_(std::fopen(temporary_path_.c_str(), "wb"), &std::fclose) {
-  if (file_ == nullptr) throw Error(ErrorKind::kIo, path, fmt::format("cannot be written: {}", std::strerror(errno)));
+    : file_(path) {
   for (int64_t dim : shape) missing_values_ *= dim;
   const nlohmann::json header = {
       {tensor, {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {0, missing_values_ * int64_t{sizeof(float)}}}}}};
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the values are aligned
   const uint64_t length = text.size();
-  Write(&length, sizeof(length));
-  Write(text.data(), text.size());
-}
-
-SafetensorsWriter::~SafetensorsWriter() {
-  if (file_ != nullptr) ::unlink(temporary_path_.c_str());
+  file_.Write(&length, sizeof(length));
+  file_.Write(text);
 }
 
 void SafetensorsWriter::Append(std::span<const float> values) {
   missing_values_ -= static_cast<int64_t>(values.size());
   TF_CHECK(missing_values_ >= 0);
-  Write(values.data(), values.size_bytes());
+  file_.Write(values.data(), values.size_bytes());
 }
 
 void SafetensorsWriter::Finish() {
   TF_CHECK(missing_values_ == 0, "{} values missing", missing_values_);
-  if (std::fflush(file_.get()) != 0 || std::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
-    throw Error(ErrorKind::kIo, path_, fmt::format("cannot be written: {}", std::strerror(errno)));
-  }
-  file_.reset();
-}
-
-void SafetensorsWriter::Write(const void* data, size_t bytes) {
-  if (std::fwrite(data, 1, bytes, file_.get()) != bytes) {
-    throw Error(ErrorKind::kIo, path_, fmt::format("cannot be written: {}", std::strerror(errno)));
-  }
+  file_.Commit();
 }
 
 }  // namespace triforce

@@ -6,8 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +14,7 @@
 
 #include "kernels/core/dtype.h"
 #include "models/mapped_file.h"
+#include "models/output_file.h"
 
 namespace triforce {
 
@@ -49,15 +48,11 @@ class SafetensorsFile {
   std::vector<TensorRecord> tensors_;
 };
 
-// Writes one f32 tensor, piece by piece, to a temporary file beside `path`, which takes its name in Finish. Where
-// Finish is not reached nothing is left behind, and what stood at `path` stays.
+// Writes one f32 tensor, piece by piece, into a file that appears whole or not at all (output_file.h).
 class SafetensorsWriter {
  public:
   // Throws Error (kIo) as all methods do.
   SafetensorsWriter(const std::string& path, const std::string& tensor, const std::vector<int64_t>& shape);
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
-  ~SafetensorsWriter();
 
   // The next values, row by row. REQUIRES: no more than the shape has, in all.
   void Append(std::span<const float> values);
@@ -65,12 +60,8 @@ class SafetensorsWriter {
   void Finish();
 
  private:
-  void Write(const void* data, size_t bytes);
-
-  const std::string path_;
-  const std::string temporary_path_;
-  int64_t missing_values_ = 0;
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  OutputFile file_;
+  int64_t missing_values_ = 1;
 };
 
 }  // namespace triforce

@@ -65,11 +65,10 @@ FlagValue Switch(std::function<void(bool)> set) {
 }
 
 FlagValue Text(const std::string& placeholder, std::function<void(std::string)> set) {
-  return {
-      .placeholder = placeholder, .expected = "a text", .assign = [set = std::move(set)](const std::string& text) {
-        set(text);
-        return true;
-      }};
+  return {.placeholder = placeholder, .expected = "a text", .assign = [set = std::move(set)](const std::string& text) {
+            set(text);
+            return true;
+          }};
 }
 
 FlagValue RepeatableText(const std::string& placeholder, std::vector<std::string>& target) {
@@ -91,9 +90,10 @@ FlagValue Integer(int64_t min, int64_t max, std::function<void(int64_t)> set) {
 }
 
 FlagValue Number(double min, double max, std::function<void(double)> set) {
-  const bool unbounded = max == std::numeric_limits<double>::max();
+  static constexpr double kMost = std::numeric_limits<double>::max();
   return {.placeholder = "X",
-          .expected = RangeText("a number", fmt::to_string(min), fmt::to_string(max), unbounded),
+          .expected = min == -kMost ? "a number"
+                                    : RangeText("a number", fmt::to_string(min), fmt::to_string(max), max == kMost),
           .assign = [=, set = std::move(set)](const std::string& text) {
             const std::optional<double> value = Parse<double>(text);
             if (!value || !(*value >= min && *value <= max)) return false;

@@ -1,51 +1,29 @@
 #include "tools/interrupt.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
-#include "tools/output_file.h"
+#include <thread>
 
 namespace triforce {
-namespace {
 
-// Whoever started us may have said that a signal is not for us: `triforce ... &` in a script, nohup.
-bool IsIgnored(int signal) {
-  struct sigaction action {};
-  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
-}
-
-}  // namespace
-
-Interrupt::Interrupt() {
-  sigemptyset(&signals_);
-  sigaddset(&signals_, SIGTERM);
-  if (!IsIgnored(SIGINT)) sigaddset(&signals_, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  thread_ = std::thread([this] { WaitForSignals(); });
-}
-
-Interrupt::~Interrupt() {
-  closing_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);
-  thread_.join();
-}
-
-void Interrupt::Check() const {
-  if (requested()) throw Interrupted();
-}
-
-void Interrupt::WaitForSignals() {
-  for (bool first = true;; first = false) {
+// A thread waits for the signals, instead of a handler, so that it may do what handlers must not.
+std::stop_token CatchInterrupts() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // all threads made later inherit it
+  std::stop_source source;
+  std::thread([signals, source]() mutable {
     int signal = 0;
-    while (sigwait(&signals_, &signal) != 0) {
-    }
-    if (closing_) return;
-    if (!first) {
-      RemoveUnfinishedOutputFiles();
-      _exit(kInterruptedExitCode);
-    }
-    source_.request_stop();
-  }
+    sigwait(&signals, &signal);
+    source.request_stop();
+    sigwait(&signals, &signal);
+    _exit(kInterruptedExitCode);
+  }).detach();
+  return source.get_token();
 }
 
 }  // namespace triforce

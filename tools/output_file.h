@@ -32,7 +32,8 @@ class OutputFile {
   bool open_ = true;
 };
 
-// Removes the temporary files of all OutputFiles there are, for a process about to end without destructors. Thread-safe.
+// Removes the temporary files of all OutputFiles there are, for a process about to end without destructors.
+// Thread-safe.
 void RemoveUnfinishedOutputFiles();
 
 }  // namespace triforce

@@ -34,11 +34,7 @@ bool ErrorsGoToTerminal() {
 }
 
 ProgressBar::ProgressBar(std::string label, Unit unit)
-    : label_(std::move(label)),
-      unit_(unit),
-      at_terminal_(ErrorsGoToTerminal()),
-      begin_(Clock::now()),
-      shown_(begin_) {}
+    : label_(std::move(label)), unit_(unit), at_terminal_(ErrorsGoToTerminal()), begin_(Clock::now()), shown_(begin_) {}
 
 void ProgressBar::Update(int64_t done, int64_t total) {
   if (begin_done_ < 0) begin_done_ = done;

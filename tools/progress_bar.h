@@ -39,8 +39,8 @@ class ProgressBar {
   bool drawn_ = false;
 };
 
-// What a bar shows, without the drawing: "12,288 of 28,034 tokens  3,012 tokens/s  5 s left". `seconds` is the time that
-// `done` took; where it is too short to tell, rate and time left are left out.
+// What a bar shows, without the drawing: "12,288 of 28,034 tokens  3,012 tokens/s  5 s left". `seconds` is the time
+// that `done` took; where it is too short to tell, rate and time left are left out.
 std::string ProgressText(int64_t done, int64_t total, double seconds, ProgressBar::Unit unit);
 
 // "Prefill [######......]  52%  TEXT", cut to `columns`; too narrow for the bar: without it.

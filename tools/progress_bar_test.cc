@@ -8,8 +8,7 @@ namespace {
 TEST_CASE("progress shows amount, rate and time left") {
   CHECK(ProgressText(12288, 28034, 4.0, ProgressBar::Unit::kTokens) ==
         "12,288 of 28,034 tokens  3,072 tokens/s  5.1 s left");
-  CHECK(ProgressText(1 << 20, 4 << 20, 2.0, ProgressBar::Unit::kBytes) ==
-        "1.0 MiB of 4.0 MiB  512 KiB/s  6.0 s left");
+  CHECK(ProgressText(1 << 20, 4 << 20, 2.0, ProgressBar::Unit::kBytes) == "1.0 MiB of 4.0 MiB  512 KiB/s  6.0 s left");
 }
 
 TEST_CASE("no rate is made of too little") {

@@ -1,0 +1,294 @@
+// triforce generate: continues a text.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/core/error.h"
+#include "models/generation_config.h"
+#include "models/output_file.h"
+#include "runtime/generate.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/model_options.h"
+#include "tools/progress.h"
+
+namespace triforce {
+namespace {
+
+// Where neither flags nor generation_config.json say: the settings that the published figures were taken with.
+constexpr float kDefaultTemperature = 0.6f;
+constexpr float kDefaultTopP = 0.9f;
+constexpr int64_t kDefaultPredict = 256;
+
+struct SamplingFlags {
+  std::optional<float> temp, top_p, min_p, repeat_penalty;
+  std::optional<int32_t> top_k;
+  float frequency_penalty = 0;
+  float presence_penalty = 0;
+  std::optional<uint64_t> seed;
+};
+
+struct GenerateFlags {
+  ModelOptions model;
+  InputOptions input;
+  SamplingFlags sampling;
+  int64_t predict = kDefaultPredict;
+  int64_t samples = 1;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  bool no_display_prompt = false;
+  std::string output_ids;
+  std::string stats_json;
+};
+
+void AddFlags(CLI::App& app, GenerateFlags& o) {
+  AddModelFlags(app, o.model);
+  AddInputFlags(app, o.input);
+  app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
+      ->capture_default_str();
+  app.add_option("-s,--seed", o.sampling.seed, "of the random numbers; default: another one in every run");
+  app.add_option("--temp", o.sampling.temp, "temperature; 0: greedy");
+  app.add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all");
+  app.add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens that make up p; 1: all");
+  app.add_option("--min-p", o.sampling.min_p, "keep tokens at least p times as likely as the likeliest; 0: all");
+  app.add_option("--repeat-penalty", o.sampling.repeat_penalty, "against tokens of prompt and output; 1: off");
+  app.add_option("--frequency-penalty", o.sampling.frequency_penalty, "against tokens of the output, by count; 0: off");
+  app.add_option("--presence-penalty", o.sampling.presence_penalty, "against tokens of the output; 0: off");
+  app.add_option("--samples", o.samples, "independent continuations of one prompt")->check(CLI::PositiveNumber);
+  app.add_option("--stop", o.stop, "text that ends the output; may be given several times")->type_name("TEXT");
+  app.add_flag("--ignore-eos", o.ignore_eos, "go on behind the end-of-sequence token");
+  app.add_flag("--no-display-prompt", o.no_display_prompt, "print the continuation only");
+  app.add_option("--output-ids", o.output_ids, "write the generated ids as a JSON list")->type_name("FILE");
+  app.add_option("--stats-json", o.stats_json, "write figures of the run as a JSON object")->type_name("FILE");
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return device() & 0x7fffffff;  // short enough to be typed again
+}
+
+GenerateOptions MakeOptions(const GenerateFlags& flags, const ModelConfig& config) {
+  const std::optional<GenerationConfig> defaults = ReadGenerationConfig(flags.model.model, config);
+  GenerateOptions options{.max_tokens = flags.predict, .end_of_sequence = config.eos, .stop_strings = flags.stop};
+  SamplingOptions& sampling = options.sampling;
+  sampling.filter = {.temperature = kDefaultTemperature, .top_p = kDefaultTopP};
+  if (defaults) {
+    sampling.filter = {.temperature = defaults->do_sample ? static_cast<float>(defaults->temperature) : 0.0f,
+                       .top_k = static_cast<int32_t>(defaults->top_k),
+                       .top_p = static_cast<float>(defaults->top_p),
+                       .min_p = static_cast<float>(defaults->min_p)};
+    sampling.repetition_penalty = static_cast<float>(defaults->repetition_penalty);
+    if (!defaults->eos.empty()) options.end_of_sequence = defaults->eos;
+  }
+  const SamplingFlags& f = flags.sampling;
+  sampling.filter = {.temperature = f.temp.value_or(sampling.filter.temperature),
+                     .top_k = f.top_k.value_or(sampling.filter.top_k),
+                     .top_p = f.top_p.value_or(sampling.filter.top_p),
+                     .min_p = f.min_p.value_or(sampling.filter.min_p)};
+  sampling.repetition_penalty = f.repeat_penalty.value_or(sampling.repetition_penalty);
+  sampling.frequency_penalty = f.frequency_penalty;
+  sampling.presence_penalty = f.presence_penalty;
+  sampling.seed = f.seed ? *f.seed : RandomSeed();
+  if (flags.ignore_eos) options.end_of_sequence.clear();
+  Validate(sampling);
+  for (const std::string& stop : flags.stop) {
+    if (stop.empty()) throw Error(ErrorKind::kUsage, "--stop", "is empty, expected text");
+  }
+  return options;
+}
+
+const char* NameOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kMaxTokens:
+      return "length";
+    case FinishReason::kContextFull:
+      return "context_full";
+    case FinishReason::kEndOfSequence:
+      return "eos";
+    case FinishReason::kStopString:
+      return "stop_string";
+    case FinishReason::kInterrupted:
+      return "interrupted";
+  }
+  return "?";
+}
+
+nlohmann::json Ids(const std::vector<TokenId>& tokens) {
+  nlohmann::json ids = nlohmann::json::array();
+  for (TokenId token : tokens) ids.push_back(ToInt(token));
+  return ids;
+}
+
+double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
+
+// One run of the command, from flags to files.
+class GenerateRun {
+ public:
+  GenerateRun(const GenerateFlags& flags, std::stop_token stop) : flags_(flags), stop_(std::move(stop)) {}
+
+  int Run() {
+    const ModelConfig config = ReadModelConfig(flags_.model.model);
+    options_ = MakeOptions(flags_, config);
+    tokenizer_ = OpenTokenizer(flags_.model, config, flags_.input.ids.has_value());
+    if (tokenizer_ == nullptr && !flags_.stop.empty()) {
+      throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
+    }
+    const Input input = ReadInput(flags_.input, tokenizer_.get(), config);
+    prompt_tokens_ = static_cast<int64_t>(input.tokens.size());
+    const int64_t context = ContextTokens(flags_.model, config, prompt_tokens_, flags_.predict);
+    if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
+    if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
+    const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
+    engine_ = LoadEngine(flags_.model, trace.get(), stop_);
+    session_ = engine_->NewSession(context);
+    SayVerbose(context);
+    if (!flags_.no_display_prompt) Print(input.text);
+    const TensorView logits = Prefill(input.tokens);
+    if (logits) GenerateSamples(logits, input.tokens.back());
+    Report();
+    WriteFiles();
+    if (trace != nullptr) trace->Write(flags_.model.trace);
+    return stop_.stop_requested() ? kInterruptedExitCode : 0;
+  }
+
+ private:
+  void SayVerbose(int64_t context) const {
+    if (!flags_.model.verbose) return;
+    const SamplingFilter& f = options_.sampling.filter;
+    fmt::print(stderr, "prompt {} tokens, context {}, KV {}; temperature {}, top-k {}, top-p {}, min-p {}, seed {}\n",
+               prompt_tokens_, context, flags_.model.kv_type, f.temperature, f.top_k, f.top_p, f.min_p,
+               options_.sampling.seed);
+  }
+
+  static void Print(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "stdout", "cannot be written");
+  }
+
+  TensorView Prefill(const std::vector<TokenId>& tokens) {
+    const auto begin = std::chrono::steady_clock::now();
+    Progress progress("prefill", Progress::Unit::kTokens);
+    const TensorView logits = session_->Append(
+        tokens, [&](int64_t done, int64_t total) { progress.Update(done, total); }, stop_);
+    engine_->lane().Synchronize();
+    prefill_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    return logits;
+  }
+
+  void GenerateSamples(TensorView logits, TokenId last) {
+    for (int64_t k = 0; k < flags_.samples && !stop_.stop_requested(); ++k) {
+      if (k > 0) {  // the last token's logits again: the prompt's KV is still there
+        session_->Rewind(prompt_tokens_ - 1);
+        logits = session_->Append({&last, 1});
+      }
+      if (flags_.samples > 1 && tokenizer_)
+        Print(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
+      options_.sequence = static_cast<uint32_t>(k);
+      const std::function<void(std::string_view)> print = Print;
+      samples_.push_back(Generate(*session_, *engine_, logits, options_, tokenizer_.get(),
+                                  tokenizer_ ? print : std::function<void(std::string_view)>(), stop_));
+      if (tokenizer_) Print("\n");
+    }
+  }
+
+  int64_t GeneratedTokens() const {
+    int64_t sum = 0;
+    for (const Generation& sample : samples_) sum += static_cast<int64_t>(sample.tokens.size());
+    return sum;
+  }
+
+  double DecodeMs() const {
+    double sum = 0;
+    for (const Generation& sample : samples_) sum += sample.decode_ms;
+    return sum;
+  }
+
+  const char* Reason() const {
+    return samples_.empty() ? NameOf(FinishReason::kInterrupted) : NameOf(samples_.back().reason);
+  }
+
+  void Report() const {
+    const auto line = [](const char* step, int64_t tokens, double ms) {
+      fmt::print(stderr, "{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
+                 MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
+    };
+    line("prefill",
+         static_cast<int64_t>(
+             session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
+         prefill_ms_);
+    line("decode", GeneratedTokens(), DecodeMs());
+    if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
+    if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
+      fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
+    }
+  }
+
+  void WriteFiles() {
+    if (ids_file_) {
+      nlohmann::json ids = nlohmann::json::array();
+      for (const Generation& sample : samples_) ids.push_back(Ids(sample.tokens));
+      ids_file_->Write((flags_.samples > 1 ? ids : samples_.empty() ? nlohmann::json::array() : ids[0]).dump() + "\n");
+      ids_file_->Commit();
+    }
+    if (stats_file_) {
+      stats_file_->Write(Stats().dump(2) + "\n");
+      stats_file_->Commit();
+    }
+  }
+
+  nlohmann::json Stats() const {
+    const PeakBytes peak = engine_->peak_bytes();
+    nlohmann::json stats = {
+        {"prompt_tokens", prompt_tokens_},
+        {"generated_tokens", GeneratedTokens()},
+        {"prefill_ms", prefill_ms_},
+        {"decode_ms", DecodeMs()},
+        {"ms_per_token", MillisecondsPer(DecodeMs(), GeneratedTokens())},
+        {"ids", samples_.empty() ? nlohmann::json::array() : Ids(samples_[0].tokens)},
+        {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}},
+        {"bytes", {{"host_to_device", 0}, {"device_to_host", 0}, {"disk_read", 0}}},
+        {"levels", nlohmann::json::array()},
+        {"seed", options_.sampling.seed},
+        {"finish_reason", Reason()},
+    };
+    if (flags_.samples > 1) {
+      for (const Generation& sample : samples_) {
+        stats["samples"].push_back({{"ids", Ids(sample.tokens)}, {"finish_reason", NameOf(sample.reason)}});
+      }
+    }
+    return stats;
+  }
+
+  const GenerateFlags& flags_;
+  const std::stop_token stop_;
+  GenerateOptions options_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::optional<OutputFile> ids_file_, stats_file_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Session> session_;
+  int64_t prompt_tokens_ = 0;
+  double prefill_ms_ = 0;
+  std::vector<Generation> samples_;
+};
+
+}  // namespace
+
+RunCommand AddGenerateCommand(CLI::App& app) {
+  const auto flags = std::make_shared<GenerateFlags>();  // shared: the options write to it, the command reads it
+  AddFlags(*app.add_subcommand("generate", "Continue a text"), *flags);
+  return [flags](std::stop_token stop) {
+    RequireModel(flags->model);
+    return GenerateRun(*flags, stop).Run();
+  };
+}
+
+}  // namespace triforce

@@ -1,0 +1,133 @@
+#include "tools/model_options.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "kernels/core/error.h"
+#include "models/json_file.h"
+#include "tools/bytes.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+namespace triforce {
+namespace {
+
+constexpr int64_t kTraceSpans = 1 << 20;
+constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
+
+std::string CheckBytes(const std::string& text) {
+  if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
+  return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto", text);
+}
+
+std::string ReadText(const std::string& path) {
+  if (path != "-") return ReadFile(path, kMaxTextBytes);
+  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+}
+
+std::vector<TokenId> ReadIds(const std::string& path, const ModelConfig& config) {
+  const nlohmann::json list = ParseJson(path == "-" ? ReadText(path) : ReadFile(path), path);
+  if (!list.is_array()) throw Error(ErrorKind::kInvalidInput, path, "found no list, expected a JSON list of token ids");
+  std::vector<TokenId> tokens;
+  for (const nlohmann::json& id : list) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= config.vocab) {
+      throw Error(ErrorKind::kInvalidInput, fmt::format("{}: entry {}", path, tokens.size()),
+                  fmt::format("found {}, expected an id from 0 to {}, the vocabulary's", id.dump(), config.vocab - 1));
+    }
+    tokens.push_back(TokenId{id.get<int32_t>()});
+  }
+  return tokens;
+}
+
+}  // namespace
+
+void AddModelFlags(CLI::App& app, ModelOptions& o) {
+  app.add_option("-m,--model", o.model, "Hugging Face model directory (required)")->type_name("DIR");
+  app.add_option("-c,--ctx-size", o.ctx_size, "tokens that the KV cache holds; default: as many as needed")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("-t,--threads", o.threads, "threads; default: one per core")->check(CLI::NonNegativeNumber);
+  app.add_option("--kv-type", o.kv_type, "type of the KV cache: f16, bf16 or f32")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+      ->capture_default_str();
+  app.add_option("--device-memory", o.device_memory, "most memory to use (24G, 512M), or auto")
+      ->check(CheckBytes, "SIZE")
+      ->capture_default_str();
+  app.add_option("--trace", o.trace, "write a Chrome trace of all work")->type_name("FILE");
+  app.add_flag("-v,--verbose", o.verbose, "say more on stderr");
+}
+
+void RequireModel(const ModelOptions& options) {
+  if (options.model.empty())
+    throw Error(ErrorKind::kUsage, "--model", "is missing", "Give a Hugging Face model directory.");
+}
+
+void AddInputFlags(CLI::App& app, InputOptions& o) {
+  app.add_option("-p,--prompt", o.prompt, "text")->type_name("TEXT");
+  app.add_option("-f,--file", o.file, "file with the text; - for stdin")->type_name("FILE");
+  app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")->type_name("FILE");
+}
+
+Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config) {
+  const int given = options.prompt.has_value() + options.file.has_value() + options.ids.has_value();
+  if (given != 1) {
+    throw Error(ErrorKind::kUsage, "input",
+                fmt::format("found {} of --prompt, --file and --ids, expected exactly one", given));
+  }
+  Input input;
+  if (options.ids) {
+    input.tokens = ReadIds(*options.ids, config);
+  } else {
+    input.text = options.prompt ? *options.prompt : ReadText(*options.file);
+    if (!input.text.empty()) input.tokens = tokenizer->Encode(input.text);
+  }
+  if (input.tokens.empty())
+    throw Error(ErrorKind::kInvalidInput, options.file.value_or("prompt"), "is empty, expected text");
+  return input;
+}
+
+std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const ModelConfig& config, bool ids_given) {
+  if (ids_given && !Tokenizer::Exists(options.model)) {
+    fmt::print(stderr, "{} has no tokenizer.model: ids only, no text\n", options.model);
+    return nullptr;
+  }
+  return std::make_unique<Tokenizer>(options.model, config);
+}
+
+int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more) {
+  const int64_t wanted = more < 0 ? config.max_positions : tokens + more;
+  const int64_t context = options.ctx_size > 0 ? options.ctx_size : std::min(wanted, config.max_positions);
+  if (tokens > context) {
+    throw Error(ErrorKind::kInvalidInput, "prompt",
+                fmt::format("has {} tokens, the context {}; a prompt is not cut", tokens, context),
+                options.ctx_size > 0 ? fmt::format("Raise --ctx-size; the model's limit is {}.", config.max_positions)
+                                     : "That is the limit of the model.");
+  }
+  return context;
+}
+
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, Trace* trace, std::stop_token stop) {
+  Progress progress("loading", Progress::Unit::kBytes);
+  return std::make_unique<Engine>(EngineOptions{
+      .model_directory = options.model,
+      .kv_type = *ParseFloatDType(options.kv_type),
+      .threads = options.threads,
+      .device_memory_bytes = options.device_memory == "auto" ? 0 : *ParseBytes(options.device_memory),
+      .trace = trace,
+      .load_progress =
+          [&](int64_t done, int64_t total) {
+            if (stop.stop_requested()) throw Interrupted{};
+            progress.Update(done, total);
+          },
+  });
+}
+
+std::unique_ptr<Trace> NewTrace(const ModelOptions& options) {
+  return options.trace.empty() ? nullptr : std::make_unique<Trace>(kTraceSpans);
+}
+
+}  // namespace triforce

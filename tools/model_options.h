@@ -1,0 +1,71 @@
+// What the subcommands that run a model have in common: their flags, the engine made from them, the text they are
+// given.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "kernels/core/trace.h"
+#include "models/config.h"
+#include "models/token_id.h"
+#include "models/tokenizer.h"
+#include "runtime/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace triforce {
+
+struct ModelOptions {
+  std::string model;
+  int64_t ctx_size = 0;  // 0: what is needed
+  int threads = 0;
+  std::string kv_type = "f16";
+  std::string device_memory = "auto";
+  std::string trace;
+  bool verbose = false;
+};
+
+void AddModelFlags(CLI::App& app, ModelOptions& options);
+
+// Throws Error (kUsage) where no model is given: by flag, environment or file, which only shows after parsing.
+void RequireModel(const ModelOptions& options);
+
+// Where the input text comes from: exactly one is given.
+struct InputOptions {
+  std::optional<std::string> prompt;
+  std::optional<std::string> file;  // "-": stdin
+  std::optional<std::string> ids;
+};
+
+void AddInputFlags(CLI::App& app, InputOptions& options);
+
+struct Input {
+  std::string text;  // empty where ids were given
+  std::vector<TokenId> tokens;
+};
+
+// `tokenizer` may be null where ids are given. Throws Error: kUsage where not exactly one source is given,
+// kInvalidInput where the text is empty or not UTF-8, or the ids are no list of ids of the vocabulary.
+Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config);
+
+// The model's tokenizer; null, with the reason on stderr, where it has none and `ids_given` says that it can do
+// without.
+std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const ModelConfig& config, bool ids_given);
+
+// The context for `tokens` and up to `more` others, by --ctx-size or as needed. Throws Error (kInvalidInput) where the
+// tokens alone are too many: a prompt is never cut.
+int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more);
+
+// Loads the model, with a progress bar. Throws Interrupted where `stop` is requested meanwhile.
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, Trace* trace, std::stop_token stop);
+
+// The trace that --trace asks for; null where it does not.
+std::unique_ptr<Trace> NewTrace(const ModelOptions& options);
+
+}  // namespace triforce

@@ -11,16 +11,25 @@
 
 namespace triforce {
 namespace fs = std::filesystem;
+namespace {
+
+// Without fs::exists' own exception, which names no remedy; what cannot be looked at is reported when it is opened.
+bool Exists(const fs::path& path) {
+  std::error_code status;
+  return fs::exists(path, status);
+}
+
+}  // namespace
 
 Checkpoint::Checkpoint(const std::string& directory) : directory_(directory) {
   const fs::path base(directory);
   const std::string index = (base / "model.safetensors.index.json").string();
   const std::string single = (base / "model.safetensors").string();
-  if (fs::exists(single)) {
+  if (Exists(single)) {
     Add(std::make_unique<SafetensorsFile>(single));
-  } else if (fs::exists(index)) {
+  } else if (Exists(index)) {
     OpenShards(index, directory);
-  } else if (fs::exists(base / "pytorch_model.bin") || fs::exists(base / "pytorch_model.bin.index.json")) {
+  } else if (Exists(base / "pytorch_model.bin") || Exists(base / "pytorch_model.bin.index.json")) {
     throw Error(ErrorKind::kUnsupported, directory, "holds pytorch_model.bin, expected model.safetensors",
                 "Save it anew with transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR2).");
   } else {

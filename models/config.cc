@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kMaxDimension = 1 << 20;
 constexpr int64_t kMaxPositions = 1 << 30;
 constexpr double kMaxFactor = 1e6;
+constexpr double kMinTheta = 1.001;  // YaRN divides by its logarithm
+constexpr double kMaxTheta = 1e12;
 
 [[noreturn]] void Unsupported(const JsonObject& config, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, config.where(), what,
@@ -47,28 +49,7 @@ RopeType ParseRopeType(const JsonObject& rope) {
               fmt::format("rope_type: found \"{}\", expected default, linear, yarn or llama3", name));
 }
 
-RopeConfig ParseRope(const JsonObject& config, int64_t max_positions) {
-  RopeConfig rope;
-  rope.theta = config.Number("rope_theta", 1, 1e12, 10000.0);
-  const char* const key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!config.Has(key)) return rope;
-  const JsonObject scaling = config.Object(key);
-  rope.theta = scaling.Number("rope_theta", 1, 1e12, rope.theta);
-  rope.type = ParseRopeType(scaling);
-  if (rope.type == RopeType::kDefault) return rope;
-  rope.factor = scaling.Number("factor", 1, kMaxFactor);
-  if (rope.type == RopeType::kLinear) return rope;
-  rope.original_positions =
-      scaling.Int("original_max_position_embeddings", 1, kMaxPositions,
-                  config.Int("original_max_position_embeddings", 1, kMaxPositions, max_positions));
-  if (rope.type == RopeType::kLlama3) {
-    rope.low_freq_factor = scaling.Number("low_freq_factor", 1e-6, kMaxFactor);
-    rope.high_freq_factor = scaling.Number("high_freq_factor", 1e-6, kMaxFactor);
-    if (rope.high_freq_factor <= rope.low_freq_factor) {
-      scaling.Fail("high_freq_factor", fmt::format("more than low_freq_factor, {}", rope.low_freq_factor));
-    }
-    return rope;
-  }
+void ParseYarn(const JsonObject& scaling, RopeConfig& rope) {
   rope.beta_fast = scaling.Number("beta_fast", 1e-6, kMaxFactor, 32.0);
   rope.beta_slow = scaling.Number("beta_slow", 1e-6, kMaxFactor, 1.0);
   if (rope.beta_fast < rope.beta_slow) scaling.Fail("beta_fast", fmt::format("at least beta_slow, {}", rope.beta_slow));
@@ -80,6 +61,46 @@ RopeConfig ParseRope(const JsonObject& config, int64_t max_positions) {
   rope.attention_factor = optional("attention_factor");
   rope.mscale = optional("mscale");
   rope.mscale_all_dim = optional("mscale_all_dim");
+}
+
+void ParseLlama3(const JsonObject& scaling, RopeConfig& rope) {
+  rope.low_freq_factor = scaling.Number("low_freq_factor", 1e-6, kMaxFactor);
+  rope.high_freq_factor = scaling.Number("high_freq_factor", 1e-6, kMaxFactor);
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    scaling.Fail("high_freq_factor", fmt::format("more than low_freq_factor, {}", rope.low_freq_factor));
+  }
+}
+
+// The part of head_dim that turns. transformers' Llama ignores it for some types and not for others: refused.
+void CheckAllTurns(const JsonObject& object) {
+  if (object.Number("partial_rotary_factor", 0, 1, 1.0) == 1) return;
+  throw Error(ErrorKind::kUnsupported, object.where() + ": partial_rotary_factor", "found less than 1, expected 1");
+}
+
+RopeConfig ParseRope(const JsonObject& config, int64_t max_positions) {
+  RopeConfig rope;
+  rope.theta = config.Number("rope_theta", kMinTheta, kMaxTheta, 10000.0);
+  CheckAllTurns(config);
+  // Where a file has both spellings, transformers takes the older one.
+  const bool older = config.Has("rope_scaling") && !config.Object("rope_scaling").json().empty();
+  const char* const key = older ? "rope_scaling" : "rope_parameters";
+  if (!config.Has(key)) return rope;
+  const JsonObject scaling = config.Object(key);
+  CheckAllTurns(scaling);
+  rope.theta = scaling.Number("rope_theta", kMinTheta, kMaxTheta, rope.theta);
+  rope.type = ParseRopeType(scaling);
+  if (rope.type == RopeType::kDefault) return rope;
+  // Likewise, what stands outside wins here.
+  rope.original_positions =
+      config.Int("original_max_position_embeddings", 1, kMaxPositions,
+                 scaling.Int("original_max_position_embeddings", 1, kMaxPositions, max_positions));
+  std::optional<double> factor;
+  if (rope.type == RopeType::kYarn) {
+    factor = std::max(1.0, static_cast<double>(max_positions) / static_cast<double>(rope.original_positions));
+  }
+  rope.factor = scaling.Number("factor", 1, kMaxFactor, factor);
+  if (rope.type == RopeType::kYarn) ParseYarn(scaling, rope);
+  if (rope.type == RopeType::kLlama3) ParseLlama3(scaling, rope);
   return rope;
 }
 
@@ -92,8 +113,8 @@ void ParseHeads(const JsonObject& config, ModelConfig& model) {
   if (!config.Has("head_dim") && model.hidden % model.heads != 0) {
     config.Fail("num_attention_heads", fmt::format("a divisor of hidden_size, {}", model.hidden));
   }
-  model.head_dim = config.Int("head_dim", 1, 256, model.hidden / model.heads);
-  if (model.head_dim % 2 != 0 || model.head_dim < 2 || model.head_dim > 256) {
+  model.head_dim = config.Int("head_dim", 1, kMaxDimension, model.hidden / model.heads);
+  if (model.head_dim % 2 != 0 || model.head_dim > 256) {
     throw Error(ErrorKind::kUnsupported, config.where() + ": head_dim",
                 fmt::format("found {}, expected an even number up to 256", model.head_dim));
   }
@@ -129,7 +150,8 @@ std::vector<TokenId> ReadTokenIds(const JsonObject& config, const std::string& k
 }
 
 ModelConfig ReadModelConfig(const std::string& directory) {
-  if (!std::filesystem::is_directory(directory)) {
+  std::error_code status;
+  if (!std::filesystem::is_directory(directory, status)) {
     throw Error(ErrorKind::kIo, directory, "is no directory",
                 "Give a Hugging Face model directory, one that holds config.json and model.safetensors.");
   }

@@ -7,17 +7,26 @@ constexpr const char* kReplacement = "\xef\xbf\xbd";  // U+FFFD
 
 }  // namespace
 
+Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool begins_text)
+    : tokenizer_(tokenizer),
+      leading_spaces_(begins_text ? tokenizer.leading_spaces() : Tokenizer::LeadingSpaces::kKeep) {}
+
 std::string Detokenizer::Add(TokenId token) {
+  using Kind = Tokenizer::Piece::Kind;
+  using LeadingSpaces = Tokenizer::LeadingSpaces;
   Tokenizer::Piece piece = tokenizer_.PieceOf(token);
-  if (piece.is_byte) {
-    drop_space_ = false;
+  if (piece.kind == Kind::kNothing) return "";
+  if (piece.kind == Kind::kByte) {
+    leading_spaces_ = LeadingSpaces::kKeep;
     bytes_ += piece.text;
     return TakeCharacters(/*finished=*/false);
   }
-  if (piece.text.empty()) return "";
-  if (drop_space_ && piece.text.starts_with(' ')) piece.text.erase(0, 1);
-  drop_space_ = false;
-  return TakeCharacters(/*finished=*/true) + piece.text;
+  std::string text = TakeCharacters(/*finished=*/true);
+  if (piece.kind == Kind::kControl) return text;
+  const bool drop = leading_spaces_ != LeadingSpaces::kKeep && piece.may_begin_text;
+  text += drop ? piece.text.substr(1) : piece.text;
+  if (!text.empty() || leading_spaces_ == LeadingSpaces::kDropFirst) leading_spaces_ = LeadingSpaces::kKeep;
+  return text;
 }
 
 std::string Detokenizer::Finish() { return TakeCharacters(/*finished=*/true); }

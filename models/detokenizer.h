@@ -1,4 +1,7 @@
-// Detokenizer: tokens to text as they come, never splitting a UTF-8 character.
+// Detokenizer: tokens to text as they come, never splitting a UTF-8 character. All of it together is what
+// sentencepiece's own Decode gives for all of the tokens.
+//
+// One per stream; not thread-safe.
 #pragma once
 
 #include <string>
@@ -12,7 +15,7 @@ class Detokenizer {
  public:
   // `begins_text`: these tokens begin a text, so that the space which sentencepiece puts before it is dropped;
   // otherwise they continue one. `tokenizer` must outlive this.
-  Detokenizer(const Tokenizer& tokenizer, bool begins_text) : tokenizer_(tokenizer), drop_space_(begins_text) {}
+  Detokenizer(const Tokenizer& tokenizer, bool begins_text);
 
   // The text that is certain now. Bytes that can be part of no character become U+FFFD, each one.
   std::string Add(TokenId token);
@@ -23,8 +26,8 @@ class Detokenizer {
   std::string TakeCharacters(bool finished);
 
   const Tokenizer& tokenizer_;
-  bool drop_space_;
-  std::string bytes_;  // of byte pieces, not yet known to be a character
+  Tokenizer::LeadingSpaces leading_spaces_;  // what is still to be taken away
+  std::string bytes_;                        // of byte pieces, not yet known to be a character
 };
 
 }  // namespace triforce

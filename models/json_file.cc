@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
@@ -16,34 +17,72 @@
 namespace triforce {
 namespace {
 
-// Refuses what nlohmann's parser would let pass: depth without end, and the same key twice.
-class Strict {
- public:
-  explicit Strict(const std::string& where) : where_(where) {}
-
-  bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxJsonDepth) {
-      throw Error(ErrorKind::kInvalidInput, where_, fmt::format("JSON nested deeper than {} levels", kMaxJsonDepth));
-    }
-    if (event == Event::object_start) keys_.emplace_back();
-    if (event == Event::object_end) keys_.pop_back();
-    if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
-      throw Error(ErrorKind::kInvalidInput, where_,
-                  fmt::format("the key \"{}\" stands twice in one object", parsed.get<std::string>()));
-    }
-    return true;
-  }
-
- private:
-  const std::string& where_;
-  std::vector<std::set<std::string>> keys_;
-};
-
 // At most so much of a value as a message has room for.
 std::string Shown(const nlohmann::json& value) {
   const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
+
+// An iterator that leaves behind how far it came: nlohmann's parser does not tell its callback where in the text it is.
+struct Reader {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  const char* at;
+  const char** reached;
+
+  reference operator*() const { return *at; }
+  Reader& operator++() {
+    *reached = ++at;
+    return *this;
+  }
+  Reader operator++(int) {
+    const Reader before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const Reader& other) const { return at == other.at; }
+};
+
+// Refuses what nlohmann's parser would let pass: depth without end, and the same key twice.
+class Strict {
+ public:
+  Strict(std::string_view text, const std::string& where) : begin_(text.data()), reached_(begin_), where_(where) {}
+
+  const char** reached() { return &reached_; }
+
+  void See(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    if (depth > kMaxJsonDepth) Fail(fmt::format("nested more than {} deep, expected less", kMaxJsonDepth));
+    if (event == Event::object_start) keys_.emplace_back();
+    if (event == Event::object_end) keys_.pop_back();
+    if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
+      Fail(fmt::format("the key {} stands a second time in one object, expected once", Shown(parsed)));
+    }
+  }
+
+ private:
+  [[noreturn]] void Fail(const std::string& what) const {
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: before byte {}", where_, reached_ - begin_), what);
+  }
+
+  const char* const begin_;
+  const char* reached_;
+  const std::string& where_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+// nlohmann's "[json.exception.parse_error.101] parse error at line 1, column 5: WHY" without what comes before WHY.
+std::string Reason(const nlohmann::json::exception& error) {
+  const std::string text = error.what();
+  const size_t bracket = text.find("] ");
+  const size_t colon = text.find(": ");
+  if (text.find("parse error at line") != std::string::npos && colon != std::string::npos)
+    return text.substr(colon + 2);
+  return bracket == std::string::npos ? text : text.substr(bracket + 2);
 }
 
 }  // namespace
@@ -68,15 +107,19 @@ std::string ReadFile(const std::string& path, int64_t max_bytes) {
 }
 
 nlohmann::json ParseJson(std::string_view text, const std::string& where) {
+  // The parser copies its callback, so the state lies here.
+  Strict strict(text, where);
+  const auto see = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    strict.See(depth, event, parsed);
+    return true;
+  };
+  const Reader begin{text.data(), strict.reached()};
+  const Reader end{text.data() + text.size(), strict.reached()};
   try {
-    // The parser copies its callback, so the state lies here.
-    Strict strict(where);
-    return nlohmann::json::parse(text.begin(), text.end(),
-                                 [&](int depth, auto event, auto& parsed) { return strict(depth, event, parsed); });
-  } catch (const nlohmann::json::parse_error& error) {
-    throw Error(ErrorKind::kInvalidInput, where, fmt::format("not JSON at byte {}: {}", error.byte, error.what()));
+    return nlohmann::json::parse(begin, end, see);
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::kInvalidInput, where, fmt::format("not usable JSON: {}", error.what()));
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: byte {}", where, *strict.reached() - text.data()),
+                fmt::format("found no JSON: {}", Reason(error)));
   }
 }
 

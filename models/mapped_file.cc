@@ -30,7 +30,8 @@ struct Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // O_NONBLOCK: a pipe is refused, not waited for. It changes nothing for a file.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) Fail(path, "cannot be opened");
   struct stat status;
   if (::fstat(file.fd, &status) != 0) Fail(path, "cannot be examined");

@@ -64,15 +64,17 @@ std::vector<float> Llama3Frequencies(const ModelConfig& config) {
   const double positions = static_cast<double>(rope.original_positions);
   const float low_wavelength = static_cast<float>(positions / rope.low_freq_factor);
   const float high_wavelength = static_cast<float>(positions / rope.high_freq_factor);
+  const float factor = static_cast<float>(rope.factor);
   std::vector<float> inverse = DefaultFrequencies(config);
+  const float low_factor = static_cast<float>(rope.low_freq_factor);
+  const float factor_range = static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
   for (float& frequency : inverse) {
-    const float wavelength = static_cast<float>(kTwoPi) / frequency;
-    const float factor = static_cast<float>(rope.factor);
+    // torch divides a number by a tensor as reciprocal times number: two roundings.
+    const float wavelength = 1.0f / frequency * static_cast<float>(kTwoPi);
     if (wavelength > low_wavelength) {
       frequency /= factor;
     } else if (wavelength >= high_wavelength) {
-      const float smooth = (static_cast<float>(positions) / wavelength - static_cast<float>(rope.low_freq_factor)) /
-                           static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
+      const float smooth = (1.0f / wavelength * static_cast<float>(positions) - low_factor) / factor_range;
       frequency = (1 - smooth) * frequency / factor + smooth * frequency;
     }
   }

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "kernels/core/check.h"
 #include "kernels/core/error.h"
@@ -18,17 +20,44 @@ constexpr uint64_t kLengthBytes = 8;
 
 struct TypeInfo {
   const char* name;
-  int64_t bytes;
+  int64_t bits;
   std::optional<DType> dtype;
 };
 
 constexpr TypeInfo kTypes[] = {
-    {"F32", 4, DType::kF32}, {"F16", 2, DType::kF16}, {"BF16", 2, DType::kBF16},
-    {"I32", 4, DType::kI32}, {"F64", 8, {}},          {"I64", 8, {}},
-    {"U64", 8, {}},          {"U32", 4, {}},          {"I16", 2, {}},
-    {"U16", 2, {}},          {"I8", 1, {}},           {"U8", 1, {}},
-    {"BOOL", 1, {}},         {"F8_E4M3", 1, {}},      {"F8_E5M2", 1, {}},
+    {"F32", 32, DType::kF32},
+    {"F16", 16, DType::kF16},
+    {"BF16", 16, DType::kBF16},
+    {"I32", 32, DType::kI32},
+    {"I64", 64, {}},
+    {"U64", 64, {}},
+    {"F64", 64, {}},
+    {"C64", 64, {}},
+    {"U32", 32, {}},
+    {"I16", 16, {}},
+    {"U16", 16, {}},
+    {"I8", 8, {}},
+    {"U8", 8, {}},
+    {"BOOL", 8, {}},
+    {"F8_E5M2", 8, {}},
+    {"F8_E4M3", 8, {}},
+    {"F8_E8M0", 8, {}},
+    {"F8_E4M3FNUZ", 8, {}},
+    {"F8_E5M2FNUZ", 8, {}},
+    {"F6_E2M3", 6, {}},
+    {"F6_E3M2", 6, {}},
+    {"F4", 4, {}},
 };
+
+int64_t Elements(std::span<const int64_t> shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+// Values of one line of an error; hostile ones may be long.
+std::string Shown(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
+  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
+}
 
 // The header of one file, while it is read.
 class HeaderReader {
@@ -53,8 +82,9 @@ class HeaderReader {
       tensors.push_back(std::move(placed.record));
     }
     if (end != data_.size()) {
-      throw Error(ErrorKind::kInvalidInput, path_,
-                  fmt::format("{} bytes of tensors follow the header, expected {}", data_.size(), end));
+      throw Error(
+          ErrorKind::kInvalidInput, path_,
+          fmt::format("found {} bytes behind the header, expected {}, where the last tensor ends", data_.size(), end));
     }
     return tensors;
   }
@@ -68,7 +98,7 @@ class HeaderReader {
 
   [[noreturn]] void Fail(const std::string& name, const std::string& field, const std::string& found,
                          const std::string& expected) const {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: tensor \"{}\": {}", path_, name, field),
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: tensor {}: {}", path_, Shown(name), field),
                 fmt::format("found {}, expected {}", found, expected));
   }
 
@@ -81,34 +111,40 @@ class HeaderReader {
     const nlohmann::json& dtype = Field(name, entry, "dtype");
     const auto type =
         std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeInfo& t) { return dtype == t.name; });
-    if (type == std::end(kTypes)) Fail(name, "dtype", dtype.dump(), "a type of the format, such as \"F16\"");
+    if (type == std::end(kTypes)) Fail(name, "dtype", Shown(dtype), "a type of the format, such as \"F16\"");
     TensorRecord record{.name = name, .dtype_name = type->name, .dtype = type->dtype};
-    uint64_t bytes = type->bytes;
-    const nlohmann::json& shape = Field(name, entry, "shape");
-    if (!shape.is_array()) Fail(name, "shape", shape.dump(), "an array");
-    for (const nlohmann::json& dim : shape) {
-      if (!dim.is_number_unsigned() || dim.get<uint64_t>() > (uint64_t{1} << 48) ||
-          __builtin_mul_overflow(bytes, dim.get<uint64_t>(), &bytes)) {
-        Fail(name, "shape", shape.dump(), "dimensions whose product is a number of bytes");
-      }
-      record.shape.push_back(dim.get<int64_t>());
-    }
+    record.shape = ReadShape(name, Field(name, entry, "shape"), type->bits);
     const nlohmann::json& offsets = Field(name, entry, "data_offsets");
     if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
         !offsets[1].is_number_unsigned()) {
-      Fail(name, "data_offsets", offsets.dump(), "[begin, end]");
+      Fail(name, "data_offsets", Shown(offsets), "[begin, end]");
     }
     const uint64_t begin = offsets[0], end = offsets[1];
     if (begin > end || end > data_.size()) {
-      Fail(name, "data_offsets", offsets.dump(),
-           fmt::format("a range within the {} bytes behind the header", data_.size()));
+      Fail(name, "data_offsets", Shown(offsets),
+           fmt::format("a range within the {} bytes behind the header; the file may be cut short", data_.size()));
     }
-    if (end - begin != bytes) {
+    const int64_t bits = record.elements() * type->bits;
+    if (bits % 8 != 0 || end - begin != static_cast<uint64_t>(bits / 8)) {
       Fail(name, "data_offsets", fmt::format("{} bytes", end - begin),
-           fmt::format("{}, for {} {}", bytes, record.dtype_name, ShapeString(record.shape)));
+           fmt::format("{} bytes for {} {}", bits / 8, record.dtype_name, ShapeString(record.shape)));
     }
     record.data = data_.subspan(begin, end - begin);
     placed_.push_back({begin, end, std::move(record)});
+  }
+
+  std::vector<int64_t> ReadShape(const std::string& name, const nlohmann::json& shape, int64_t bits) const {
+    if (!shape.is_array()) Fail(name, "shape", Shown(shape), "an array");
+    std::vector<int64_t> dims;
+    for (const nlohmann::json& dim : shape) {
+      // In 63 bits even where a zero follows: what is computed from a shape must not overflow half-way.
+      if (!dim.is_number_unsigned() || dim.get<uint64_t>() > INT64_MAX ||
+          __builtin_mul_overflow(bits, std::max<int64_t>(dim.get<int64_t>(), 1), &bits)) {
+        Fail(name, "shape", Shown(shape), "dimensions from 0 on, whose product fits 63 bits");
+      }
+      dims.push_back(dim.get<int64_t>());
+    }
+    return dims;
   }
 
   const std::string& path_;
@@ -118,11 +154,7 @@ class HeaderReader {
 
 }  // namespace
 
-int64_t TensorRecord::elements() const {
-  int64_t n = 1;
-  for (int64_t dim : shape) n *= dim;
-  return n;
-}
+int64_t TensorRecord::elements() const { return Elements(shape); }
 
 std::string ShapeString(std::span<const int64_t> shape) {
   std::string text = "[";
@@ -160,8 +192,7 @@ const TensorRecord* SafetensorsFile::Find(std::string_view name) const {
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, const std::string& tensor,
                                      const std::vector<int64_t>& shape)
-    : file_(path) {
-  for (int64_t dim : shape) missing_values_ *= dim;
+    : file_(path), missing_values_(Elements(shape)) {
   const nlohmann::json header = {
       {tensor, {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {0, missing_values_ * int64_t{sizeof(float)}}}}}};
   std::string text = header.dump();

@@ -61,7 +61,7 @@ class SafetensorsWriter {
 
  private:
   OutputFile file_;
-  int64_t missing_values_ = 1;
+  int64_t missing_values_ = 0;
 };
 
 }  // namespace triforce

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -20,55 +22,100 @@ namespace {
 
 constexpr std::string_view kSpace = "\xe2\x96\x81";  // U+2581, sentencepiece's space
 
-// "bos_token" may be a string or an object with the string as "content".
-std::optional<std::string> SpecialToken(const JsonObject& config, const std::string& key) {
-  if (!config.Has(key)) return std::nullopt;
-  if (config.json().at(key).is_object()) return config.Object(key).String("content");
-  return config.String(key);
+using sentencepiece::SentencePieceProcessor;
+
+// The id that `key` ("bos_token") names, as a string or as an object with the string for "content": a piece, or a token
+// that tokenizer_config.json adds to them.
+std::optional<TokenId> SpecialToken(const JsonObject& rules, const std::string& key,
+                                    const SentencePieceProcessor& processor) {
+  if (!rules.Has(key)) return std::nullopt;
+  const bool object = rules.json().at(key).is_object();
+  const std::string text = object ? rules.Object(key).String("content") : rules.String(key);
+  const int id = processor.PieceToId(text);
+  if (processor.IdToPiece(id) == text) return TokenId{id};
+  if (rules.Has("added_tokens_decoder")) {
+    const JsonObject added = rules.Object("added_tokens_decoder");
+    for (const auto& [number, token] : added.json().items()) {
+      int32_t value = 0;
+      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+      const bool is_number = error == std::errc() && end == number.data() + number.size() && value >= 0;
+      if (is_number && token.is_object() && token.value("content", nlohmann::json()) == text) return TokenId{value};
+    }
+  }
+  rules.Fail(key, "a piece of tokenizer.model or one of added_tokens_decoder");
+}
+
+// A token that is put around every text has to exist, and to be the one that the model was made with.
+void CheckAdded(const char* name, bool added, std::optional<TokenId> id, const std::vector<TokenId>& of_model,
+                const std::string& path) {
+  if (!added) return;
+  if (!id) throw Error(ErrorKind::kInvalidInput, path, fmt::format("found no {} token, expected one to add", name));
+  if (of_model.empty() || std::find(of_model.begin(), of_model.end(), *id) != of_model.end()) return;
+  throw Error(ErrorKind::kInvalidInput, path,
+              fmt::format("found {} token {}, expected {}, config.json's {}_token_id", name, ToInt(*id),
+                          ToInt(of_model.front()), name));
+}
+
+// What the processor does with spaces at the front, seen from outside: its specification is not part of its interface.
+Tokenizer::LeadingSpaces ProbeLeadingSpaces(const SentencePieceProcessor& processor) {
+  using LeadingSpaces = Tokenizer::LeadingSpaces;
+  const std::string space(kSpace);
+  const int alone = processor.PieceToId(space);
+  if (processor.IdToPiece(alone) == space) {
+    const size_t left = processor.DecodeIds({alone, alone}).size();
+    return left == 2 ? LeadingSpaces::kKeep : left == 1 ? LeadingSpaces::kDropFirst : LeadingSpaces::kDropAll;
+  }
+  for (int id = 0; id < processor.GetPieceSize(); ++id) {
+    const bool text = !processor.IsControl(id) && !processor.IsUnknown(id) && !processor.IsByte(id);
+    if (!text || !processor.IdToPiece(id).starts_with(space)) continue;
+    return processor.DecodeIds({id}).starts_with(' ') ? LeadingSpaces::kKeep : LeadingSpaces::kDropFirst;
+  }
+  return LeadingSpaces::kKeep;
 }
 
 }  // namespace
 
-bool Tokenizer::Exists(const std::string& directory) { return fs::exists(fs::path(directory) / "tokenizer.model"); }
+bool Tokenizer::Exists(const std::string& directory) {
+  std::error_code status;
+  return fs::exists(fs::path(directory) / "tokenizer.model", status);
+}
 
 Tokenizer::Tokenizer(const std::string& directory, const ModelConfig& config) : impl_(std::make_unique<Impl>()) {
   const std::string path = (fs::path(directory) / "tokenizer.model").string();
+  std::error_code status;
   if (!Exists(directory)) {
-    if (fs::exists(fs::path(directory) / "tokenizer.json")) {
-      throw Error(ErrorKind::kUnsupported, directory, "holds tokenizer.json, expected a sentencepiece tokenizer.model");
+    if (fs::exists(fs::path(directory) / "tokenizer.json", status)) {
+      throw Error(ErrorKind::kUnsupported, directory, "holds tokenizer.json, expected a sentencepiece tokenizer.model",
+                  "Prompts can be given as token ids with --ids.");
     }
     throw Error(ErrorKind::kIo, path, "does not exist", "Prompts can be given as token ids with --ids.");
   }
   auto& processor = impl_->processor;
-  const auto status = processor.LoadFromSerializedProto(ReadFile(path));
-  if (!status.ok()) {
-    throw Error(ErrorKind::kInvalidInput, path, fmt::format("is no sentencepiece model: {}", status.ToString()));
+  const auto loaded = processor.LoadFromSerializedProto(ReadFile(path));
+  if (!loaded.ok()) {
+    throw Error(ErrorKind::kInvalidInput, path, fmt::format("found no sentencepiece model: {}", loaded.ToString()));
   }
   if (pieces() > config.vocab) {
     throw Error(ErrorKind::kInvalidInput, path,
                 fmt::format("found {} pieces, expected at most {}, config.json's vocab_size", pieces(), config.vocab));
   }
+  leading_spaces_ = ProbeLeadingSpaces(processor);
   if (processor.bos_id() >= 0) bos_ = TokenId{processor.bos_id()};
   if (processor.eos_id() >= 0) eos_ = TokenId{processor.eos_id()};
-  const std::string rules_path = (fs::path(directory) / "tokenizer_config.json").string();
-  if (fs::exists(rules_path)) {
-    const JsonObject rules = JsonObject::FromFile(rules_path);
-    add_bos_ = rules.Bool("add_bos_token", true);
-    add_eos_ = rules.Bool("add_eos_token", false);
-    for (const auto& [key, id] : {std::pair("bos_token", &bos_), std::pair("eos_token", &eos_)}) {
-      const std::optional<std::string> piece = SpecialToken(rules, key);
-      if (!piece) continue;
-      *id = TokenId{processor.PieceToId(*piece)};
-      if (processor.IdToPiece(ToInt(**id)) != *piece) rules.Fail(key, fmt::format("a piece of {}", path));
-    }
+  const fs::path rules_path = fs::path(directory) / "tokenizer_config.json";
+  if (fs::exists(rules_path, status)) ReadRules(JsonObject::FromFile(rules_path.string()));
+  CheckAdded("bos", add_bos_, bos_, config.bos ? std::vector{*config.bos} : std::vector<TokenId>(), path);
+  CheckAdded("eos", add_eos_, eos_, config.eos, path);
+}
+
+void Tokenizer::ReadRules(const JsonObject& rules) {
+  add_bos_ = rules.Bool("add_bos_token", true);
+  add_eos_ = rules.Bool("add_eos_token", false);
+  if (!rules.Bool("add_prefix_space", true)) {
+    throw Error(ErrorKind::kUnsupported, rules.where() + ": add_prefix_space", "found false, expected true");
   }
-  if (add_bos_ && (!bos_ || (config.bos && *config.bos != *bos_))) {
-    throw Error(ErrorKind::kInvalidInput, path,
-                fmt::format("found BOS {}, expected {}, config.json's bos_token_id", bos_ ? ToInt(*bos_) : -1,
-                            config.bos ? ToInt(*config.bos) : -1));
-  }
-  if (add_eos_ && !eos_)
-    throw Error(ErrorKind::kInvalidInput, rules_path, "add_eos_token is true, but there is no EOS");
+  if (const auto bos = SpecialToken(rules, "bos_token", impl_->processor)) bos_ = bos;
+  if (const auto eos = SpecialToken(rules, "eos_token", impl_->processor)) eos_ = eos;
 }
 
 Tokenizer::~Tokenizer() = default;
@@ -108,18 +155,20 @@ std::string Tokenizer::Decode(const std::vector<TokenId>& tokens) const {
 }
 
 Tokenizer::Piece Tokenizer::PieceOf(TokenId token) const {
+  using Kind = Piece::Kind;
   const int id = ToInt(token);
   const auto& processor = impl_->processor;
-  if (id < 0 || id >= pieces() || processor.IsControl(id)) return {};
+  if (id < 0 || id >= pieces()) return {};
+  if (processor.IsControl(id)) return {.kind = Kind::kControl};
   const std::string& piece = processor.IdToPiece(id);
-  if (processor.IsByte(id)) {
-    return {std::string(1, static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16))), true};  // "<0xE2>"
+  if (processor.IsByte(id)) {  // "<0xE2>"
+    return {Kind::kByte, std::string(1, static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16)))};
   }
-  if (processor.IsUnknown(id)) return {" \xe2\x81\x87 ", false};  // sentencepiece's " U+2047 "
-  Piece result;
+  if (processor.IsUnknown(id)) return {Kind::kText, processor.DecodeIds({id})};
+  Piece result{Kind::kText, "", piece.starts_with(kSpace)};
   for (size_t i = 0; i < piece.size();) {
     const bool space = std::string_view(piece).substr(i).starts_with(kSpace);
-    result.text += space ? " " : piece.substr(i, 1);
+    result.text += space ? ' ' : piece[i];
     i += space ? kSpace.size() : 1;
   }
   return result;

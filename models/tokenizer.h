@@ -1,5 +1,6 @@
 // Tokenizer: text to tokens and back, by a sentencepiece tokenizer.model, with the rules of tokenizer_config.json.
 //
+// Text is text: "<s>" in a prompt is three characters and not BOS (transformers' tokenizer would take it for BOS).
 // Thread-safe once made. Streaming back to text: detokenizer.h.
 #pragma once
 
@@ -13,6 +14,8 @@
 #include "models/token_id.h"
 
 namespace triforce {
+
+class JsonObject;
 
 class Tokenizer {
  public:
@@ -37,16 +40,32 @@ class Tokenizer {
   // The text of all of `tokens` at once, as sentencepiece has it.
   std::string Decode(const std::vector<TokenId>& tokens) const;
 
-  // What one token stands for. A byte piece gives its byte; control tokens and ids past the pieces give nothing.
+  // What one token stands for.
   struct Piece {
+    enum class Kind {
+      kNothing,  // past the pieces: a model's vocabulary may be padded
+      kControl,  // BOS, EOS and the like: no text, but a byte sequence ends here
+      kText,
+      kByte,  // `text` is one byte, of a character that may need more of them
+    };
+    Kind kind = Kind::kNothing;
     std::string text;
-    bool is_byte = false;
+    // Whether a space at its front is the one that sentencepiece puts before a text, if it comes first.
+    bool may_begin_text = false;
   };
   Piece PieceOf(TokenId token) const;
 
+  // How many spaces sentencepiece takes away where a text begins: none, the first, or all that come alone.
+  enum class LeadingSpaces { kKeep, kDropFirst, kDropAll };
+  LeadingSpaces leading_spaces() const { return leading_spaces_; }
+
  private:
   struct Impl;
+
+  void ReadRules(const JsonObject& rules);
+
   std::unique_ptr<Impl> impl_;  // keeps sentencepiece out of this header
+  LeadingSpaces leading_spaces_ = LeadingSpaces::kKeep;
   bool add_bos_ = true;
   bool add_eos_ = false;
   std::optional<TokenId> bos_;

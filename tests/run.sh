@@ -34,7 +34,7 @@ run_tests() {
   shift
   logs=$(bazel info "$@" bazel-testlogs 2>/dev/null)
   rm -rf "${logs:?}"  # what an earlier call has left must not be counted
-  if ! bazel_run test --nocache_test_results --noshow_progress --test_summary=none "$@" //...; then
+  if ! bazel_run test --nocache_test_results --test_summary=none "$@" //...; then
     echo "The $name failed; what went wrong stands above. One test again: bazel test $* --test_output=all //FOLDER:NAME_test" >&2
     status=1
   fi

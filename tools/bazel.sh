@@ -7,9 +7,8 @@ BAZEL_CACHE_MAX_KIB=$((4 * 1024 * 1024))
 bazel_options() {
   local cache="${XDG_CACHE_HOME:-$HOME/.cache}/triforce/bazel"
   echo "--jobs=$(nproc)"
-  if [ -t 2 ]; then echo --color=yes; else echo --noshow_progress; fi
+  echo --noshow_progress
   echo --noshow_loading_progress
-  echo --ui_event_filters=-info
   echo --show_result=0
   if mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ]; then
     if [ "$(du -sk "$cache" | cut -f1)" -gt "$BAZEL_CACHE_MAX_KIB" ]; then rm -rf "${cache:?}"/*; fi
@@ -17,10 +16,14 @@ bazel_options() {
   fi
 }
 
-# bazel_run COMMAND ARGS: Bazel with those options; Bazel's own chatter about its server is dropped.
+# Bazel's chatter about its server and its tests, which says nothing where all is well.
+BAZEL_CHATTER='^(INFO: |Starting local Bazel|\$TEST_TMPDIR|Loading:|Analyzing:|\.\.\. still trying|Executed [0-9]+ out of|There were tests whose|$)'
+
+# bazel_run COMMAND ARGS: Bazel with those options, without the chatter; all it says goes to stderr.
 bazel_run() {
   local command=$1 options
   shift
   mapfile -t options < <(bazel_options)
-  bazel "$command" "${options[@]}" "$@" 2> >(grep -v -E '^(Starting local Bazel|\$TEST_TMPDIR|Loading:|Analyzing:|\.\.\. still trying)' >&2)
+  bazel "$command" "${options[@]}" "$@" 2>&1 | grep -v -E "$BAZEL_CHATTER" >&2
+  return "${PIPESTATUS[0]}"
 }

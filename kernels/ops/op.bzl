@@ -16,7 +16,10 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], deps = [], test_
         srcs = [name + ".cc"] + ([name + "_cpu.cc"] if has_cpu_file else []) + cpu_srcs,
         hdrs = [name + ".h"],
         # Loops over tiles of vectors have to be unrolled whole, or the tiles lie in memory.
-        copts = ["-O3"],
+        copts = select({
+            "//kernels/ops:sanitizer": ["-O1"],
+            "//conditions:default": ["-O3"],
+        }),
         textual_hdrs = cpu_hdrs,
         visibility = ["//visibility:public"],
         deps = deps + [

@@ -33,11 +33,12 @@ Team::~Team() {
 void Team::Share(const Loop& loop) {
   loop_ = loop;
   next_item_.store(0, std::memory_order_relaxed);
-  busy_helpers_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  state_.store(kOpen, std::memory_order_release);
   loops_.fetch_add(1, std::memory_order_release);
   loops_.notify_all();
   TakeItems(workers_[0]);
-  for (int spins = 0; busy_helpers_.load(std::memory_order_acquire) != 0; ++spins) {
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (int spins = 0; state_.load(std::memory_order_acquire) != 0; ++spins) {
     spins < kSpins ? hwy::Pause() : std::this_thread::yield();
   }
 }
@@ -54,9 +55,13 @@ void Team::HelperMain(Worker& worker) {
     for (int spins = 0; spins < kSpins && loops_.load(std::memory_order_acquire) == seen; ++spins) hwy::Pause();
     loops_.wait(seen, std::memory_order_acquire);
     if (stop_.load()) return;
-    ++seen;
+    seen = loops_.load(std::memory_order_acquire);
+    uint32_t state = state_.load(std::memory_order_acquire);
+    while ((state & kOpen) != 0 && !state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+    }
+    if ((state & kOpen) == 0) continue;
     TakeItems(worker);
-    busy_helpers_.fetch_sub(1, std::memory_order_release);
+    state_.fetch_sub(1, std::memory_order_release);
   }
 }
 

@@ -1,7 +1,8 @@
 // Team: the threads of one CPU lane, which share the items of one loop at a time.
 //
 // The thread that made the Team is worker 0 and calls For; the others are the Team's own. Between loops they spin for a
-// moment, so that the short ops of a decoding step follow one another without system calls, and then sleep.
+// moment, so that the short ops of a decoding step follow one another without system calls, and then sleep. A loop does
+// not wait for a helper that has not come: one that is late finds nothing left to do.
 // Each lane has a Team of its own, so that work on two lanes truly overlaps.
 #pragma once
 
@@ -60,9 +61,11 @@ class Team {
   std::vector<Worker> workers_;
   std::vector<std::thread> helpers_;
 
-  Loop loop_;                          // written by Share before loops_ is raised, read by helpers after
+  static constexpr uint32_t kOpen = 1u << 31;
+
+  Loop loop_;                          // written by Share while no helper is in it
   std::atomic<int64_t> next_item_{0};  // of loop_
-  std::atomic<int> busy_helpers_{0};   // helpers that have not finished loop_
+  std::atomic<uint32_t> state_{0};     // kOpen: helpers may join loop_; below it, how many are in it
   std::atomic<uint32_t> loops_{0};     // how many loops were shared; helpers wait for it to rise
   std::atomic<bool> stop_{false};
 };

@@ -1,6 +1,7 @@
 #include "kernels/ops/op_testing.h"
 
 #include <doctest/doctest.h>
+#include <hwy/highway.h>
 
 #include <cmath>
 #include <cstring>
@@ -84,8 +85,23 @@ std::vector<int32_t> OpTest::ReadInts(const TensorView& tensor) {
 }
 
 void ForEachDevice(const std::function<void(OpTest&)>& body) {
-  OpTest test(std::make_unique<CpuDevice>(kMemoryLimitBytes));
-  body(test);
+  ForEachSimdTarget([&](const std::string& target) {
+    CAPTURE(target);
+    OpTest test(std::make_unique<CpuDevice>(kMemoryLimitBytes));
+    body(test);
+  });
+}
+
+void ForEachSimdTarget(const std::function<void(const std::string& target)>& body) {
+  const int64_t all = hwy::SupportedTargets();
+  for (int64_t rest = all & (HWY_AVX3 | HWY_AVX2 | HWY_SCALAR); rest != 0; rest &= rest - 1) {
+    const int64_t target = rest & -rest;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(target);
+    body(hwy::TargetName(target));
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 void CheckRowInvariance(const std::function<std::vector<float>(int64_t first, int64_t rows)>& run) {

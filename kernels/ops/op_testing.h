@@ -15,6 +15,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/core/device.h"
@@ -45,9 +46,13 @@ class OpTest {
   std::vector<Buffer> buffers_;
 };
 
-// Calls `body` with a fresh OpTest on each device of this machine: the CPU with one thread more than it has cores at
-// least, so that work is shared however small the machine.
+// Calls `body` with a fresh OpTest on each device of this machine: the CPU once per SIMD target that it has
+// (ForEachSimdTarget), with three threads, so that work is shared however small the machine.
 void ForEachDevice(const std::function<void(OpTest&)>& body);
+
+// Calls `body` with dynamic dispatch set to each SIMD target of this machine in turn: AVX-512, AVX2, plain; all lanes
+// of CPU devices made meanwhile use it.
+void ForEachSimdTarget(const std::function<void(const std::string& target)>& body);
 
 // Rule 2 of DESIGN.md. `run(first, rows)` gives the op's result, whole rows one after another, for rows [first, first +
 // rows) of some 512-row input. Checks that 1 to 64 rows, from varying places, and all 512 give each row the very bits

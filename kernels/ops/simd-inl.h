@@ -49,10 +49,15 @@ HWY_INLINE FloatVec LoadFloats(const T* p) {
 
 HWY_INLINE void StoreFloats(FloatVec v, float* p) { hn::StoreU(v, FloatTag(), p); }
 
-// Rounded as FromF32 does, to nearest even. (Highway's own conversion to bf16 cuts off in this version.)
+// Rounded as FromF32 does, to nearest even. (Of Highway's own conversions in this version, the one to bf16 cuts off,
+// and so does the scalar one to f16.)
 HWY_INLINE void StoreFloats(FloatVec v, F16* p) {
+#if HWY_TARGET == HWY_SCALAR
+  *p = ToF16(hn::GetLane(v));
+#else
   const hn::Rebind<hwy::float16_t, FloatTag> half;
   hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(p));
+#endif
 }
 HWY_INLINE void StoreFloats(FloatVec v, BF16* p) {
   const hn::RebindToUnsigned<FloatTag> wide;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/ops/op_testing.h"
 #include "tests/goldens/golden.h"
 
 namespace triforce {
@@ -61,6 +62,24 @@ TEST_CASE("a prompt's logits are the same bits in blocks of 1, 7, 64 and all row
       }
     }
   }
+}
+
+// Sums have their order from the program, not from the vectors' width, and both have fused multiply-add.
+TEST_CASE("AVX2 and AVX-512 give the same bits; plain code stays within the goldens' bound") {
+  const std::string directory = Directory("llama3");
+  const Golden golden = ReadGolden(directory + "/golden.safetensors");
+  std::vector<float> of_vectors;
+  ForEachSimdTarget([&](const std::string& target) {
+    CAPTURE(target);
+    Engine engine({.model_directory = directory, .threads = 2});
+    const std::vector<float> logits = AllLogits(engine, golden.input);
+    if (target.starts_with("AVX")) {
+      if (of_vectors.empty()) of_vectors = logits;
+      CHECK(std::memcmp(logits.data(), of_vectors.data(), logits.size() * sizeof(float)) == 0);
+    } else {
+      CHECK(CompareWithGolden(directory, golden, {.kv_type = DType::kF32, .threads = 2}).largest_difference <= 1e-4);
+    }
+  });
 }
 
 }  // namespace

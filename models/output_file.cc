@@ -12,18 +12,30 @@
 namespace triforce {
 namespace {
 
+namespace fs = std::filesystem;
+
 bool IsSpecial(const std::string& path) {
+  if (path.starts_with("/dev/") || path.starts_with("/proc/")) return true;
   std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
-  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+  const auto status = fs::status(path, ignored);
+  return fs::exists(status) && !fs::is_regular_file(status);
+}
+
+// The file that `path` leads to, links followed.
+std::string Resolved(const std::string& path) {
+  std::error_code error;
+  const fs::path resolved = fs::is_symlink(path, error) ? fs::weakly_canonical(path, error) : fs::path(path);
+  return error || resolved.empty() ? path : resolved.string();
 }
 
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path)
-    : path_(path),
-      temporary_path_(IsSpecial(path) ? "" : fmt::format("{}.{}.tmp", path, ::getpid())),
-      file_(std::fopen((temporary_path_.empty() ? path_ : temporary_path_).c_str(), "wb"), &std::fclose) {
+    : path_(IsSpecial(path) ? path : Resolved(path)),
+      temporary_path_(IsSpecial(path) ? "" : fmt::format("{}.{}.tmp", path_, ::getpid())),
+      file_(std::fopen((temporary_path_.empty() ? path_ : temporary_path_).c_str(),
+                       temporary_path_.empty() ? "ab" : "wb"),
+            &std::fclose) {
   if (file_ == nullptr) Fail();
 }
 

@@ -1,8 +1,9 @@
 // OutputFile: a file that appears whole or not at all.
 //
 // Bytes go to a temporary file beside the target, which takes the target's name in Commit. Without Commit (an error, an
-// interruption) the temporary file is removed and what stood there before stays. A target that is no regular file (a
-// pipe, a device) is written directly.
+// interruption) the temporary file is removed and what stood there before stays. A link stays and its target is
+// replaced. A target that is no regular file (a pipe, a device), or lies below /dev or /proc (/dev/stdout), is written
+// directly.
 #pragma once
 
 #include <cstdio>

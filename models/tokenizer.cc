@@ -122,23 +122,23 @@ Tokenizer::~Tokenizer() = default;
 
 int64_t Tokenizer::pieces() const { return impl_->processor.GetPieceSize(); }
 
-std::vector<TokenId> Tokenizer::EncodeText(std::string_view text) const {
+std::vector<TokenId> Tokenizer::EncodeText(std::string_view text, const std::string& source) const {
   if (const auto offset = FindInvalidUtf8(text)) {
     throw Error(
-        ErrorKind::kInvalidInput, "prompt",
+        ErrorKind::kInvalidInput, source,
         fmt::format("is not valid UTF-8 at byte {} (0x{:02x})", *offset, static_cast<unsigned char>(text[*offset])));
   }
   std::vector<int> ids;
   const auto status = impl_->processor.Encode({text.data(), text.size()}, &ids);
-  if (!status.ok()) throw Error(ErrorKind::kInvalidInput, "prompt", status.ToString());
+  if (!status.ok()) throw Error(ErrorKind::kInvalidInput, source, status.ToString());
   std::vector<TokenId> tokens;
   tokens.reserve(ids.size());
   for (int id : ids) tokens.push_back(TokenId{id});
   return tokens;
 }
 
-std::vector<TokenId> Tokenizer::Encode(std::string_view text) const {
-  std::vector<TokenId> tokens = EncodeText(text);
+std::vector<TokenId> Tokenizer::Encode(std::string_view text, const std::string& source) const {
+  std::vector<TokenId> tokens = EncodeText(text, source);
   if (add_bos_) tokens.insert(tokens.begin(), *bos_);
   if (add_eos_) tokens.push_back(*eos_);
   return tokens;

@@ -33,9 +33,9 @@ class Tokenizer {
 
   // The tokens of `text`, with BOS and EOS as tokenizer_config.json says. Throws Error (kInvalidInput) with the byte
   // offset where `text` is not UTF-8.
-  std::vector<TokenId> Encode(std::string_view text) const;
+  std::vector<TokenId> Encode(std::string_view text, const std::string& source = "prompt") const;
   // The same without BOS and EOS.
-  std::vector<TokenId> EncodeText(std::string_view text) const;
+  std::vector<TokenId> EncodeText(std::string_view text, const std::string& source = "prompt") const;
 
   // The text of all of `tokens` at once, as sentencepiece has it.
   std::string Decode(const std::vector<TokenId>& tokens) const;

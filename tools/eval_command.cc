@@ -38,7 +38,7 @@ double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
 int Run(const EvalFlags& flags, std::stop_token stop) {
   const ModelConfig config = ReadModelConfig(flags.model.model);
   const auto tokenizer = OpenTokenizer(flags.model, config, flags.input.ids.has_value());
-  const Input input = ReadInput(flags.input, tokenizer.get(), config);
+  const Input input = ReadInput(flags.input, tokenizer.get(), config, stop);
   const int64_t tokens = static_cast<int64_t>(input.tokens.size());
   const int64_t context = ContextTokens(flags.model, config, tokens, 0);
   std::optional<SafetensorsWriter> writer;

@@ -37,10 +37,37 @@ std::string ConfigPath(int argc, const char* const* argv) {
   return variable == nullptr ? "" : variable;
 }
 
+// Whether the command line has `option`, in any spelling.
+bool IsOnLine(const CLI::Option& option, int argc, const char* const* argv) {
+  return std::any_of(argv + 1, argv + argc, [&](std::string_view argument) {
+    const auto is_long = [&](const std::string& name) {
+      return argument == "--" + name || argument.starts_with("--" + name + "=");
+    };
+    const auto is_short = [&](const std::string& name) {
+      return !argument.starts_with("--") && argument.starts_with("-" + name);
+    };
+    return std::any_of(option.get_lnames().begin(), option.get_lnames().end(), is_long) ||
+           std::any_of(option.get_snames().begin(), option.get_snames().end(), is_short);
+  });
+}
+
+// Options that the environment and the file must leave alone: others of their group are on the command line.
+std::vector<const CLI::Option*> SilencedOptions(CLI::App& command, int argc, const char* const* argv) {
+  std::vector<const CLI::Option*> group;
+  bool given = false;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_group() != kInputGroup) continue;
+    group.push_back(option);
+    given = given || IsOnLine(*option, argc, argv);
+  }
+  return given ? group : std::vector<const CLI::Option*>();
+}
+
 // A TOML file being applied to the options of an app.
 class ConfigFile {
  public:
-  ConfigFile(std::string path, CLI::App& app) : path_(std::move(path)), app_(app) {}
+  ConfigFile(std::string path, CLI::App& app, std::vector<const CLI::Option*> silenced)
+      : path_(std::move(path)), app_(app), silenced_(std::move(silenced)) {}
 
   void Apply() {
     toml::table file;
@@ -73,6 +100,7 @@ class ConfigFile {
       CLI::Option* option = command->get_option_no_throw("--" + key);
       if (option == nullptr || key == "config" || key == "help") continue;
       known = true;
+      if (std::find(silenced_.begin(), silenced_.end(), option) != silenced_.end()) continue;
       try {
         option->default_val(Text(node, where));
       } catch (const CLI::ParseError& error) {
@@ -99,21 +127,27 @@ class ConfigFile {
 
   const std::string path_;
   CLI::App& app_;
+  const std::vector<const CLI::Option*> silenced_;
 };
 
 }  // namespace
 
 void AddFlagSources(CLI::App& app, int argc, const char* const* argv) {
+  std::vector<const CLI::Option*> silenced;
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    const std::vector<const CLI::Option*> silenced_here = SilencedOptions(*command, argc, argv);
+    silenced.insert(silenced.end(), silenced_here.begin(), silenced_here.end());
     command->add_option(std::string(kConfigFlag), "TOML file with defaults for flags")->type_name("FILE");
     for (CLI::Option* option : command->get_options()) {
-      if (!option->get_lnames().empty() && option->get_lnames()[0] != "help") {
+      if (option->get_items_expected_max() == 1) option->take_last();
+      if (!option->get_lnames().empty() && option->get_lnames()[0] != "help" &&
+          std::find(silenced.begin(), silenced.end(), option) == silenced.end()) {
         option->envname(VariableName(option->get_lnames()[0]));
       }
     }
   }
   const std::string path = ConfigPath(argc, argv);
-  if (!path.empty()) ConfigFile(path, app).Apply();
+  if (!path.empty()) ConfigFile(path, app, silenced).Apply();
 }
 
 }  // namespace triforce

@@ -11,6 +11,9 @@ class App;
 
 namespace triforce {
 
+// Help heading of flags that exclude each other: one of them on the command line silences the others elsewhere.
+inline constexpr const char* kInputGroup = "Input (one of)";
+
 // To be called when all options have been added, before app.parse(argc, argv). Throws Error (kIo, kInvalidInput) naming
 // the file, the line and the key for a key that no subcommand has or a value that its flag does not take.
 void AddFlagSources(CLI::App& app, int argc, const char* const* argv);

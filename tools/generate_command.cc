@@ -55,7 +55,8 @@ void AddFlags(CLI::App& app, GenerateFlags& o) {
   app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
       ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
       ->capture_default_str();
-  app.add_option("-s,--seed", o.sampling.seed, "of the random numbers; default: another one in every run");
+  app.add_option("-s,--seed", o.sampling.seed, "of the random numbers; default: another one in every run")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--temp", o.sampling.temp, "temperature; 0: greedy");
   app.add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all");
   app.add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens that make up p; 1: all");
@@ -128,6 +129,13 @@ nlohmann::json Ids(const std::vector<TokenId>& tokens) {
   return ids;
 }
 
+// What stands for the text where there is no tokenizer: "17 4 220".
+std::string IdText(const std::vector<TokenId>& tokens) {
+  std::string text;
+  for (TokenId token : tokens) text += fmt::format("{}{}", text.empty() ? "" : " ", ToInt(token));
+  return text;
+}
+
 double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
 
 // One run of the command, from flags to files.
@@ -142,7 +150,7 @@ class GenerateRun {
     if (tokenizer_ == nullptr && !flags_.stop.empty()) {
       throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
     }
-    const Input input = ReadInput(flags_.input, tokenizer_.get(), config);
+    const Input input = ReadInput(flags_.input, tokenizer_.get(), config, stop_);
     prompt_tokens_ = static_cast<int64_t>(input.tokens.size());
     const int64_t context = ContextTokens(flags_.model, config, prompt_tokens_, flags_.predict);
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
@@ -151,8 +159,8 @@ class GenerateRun {
     engine_ = LoadEngine(flags_.model, trace.get(), stop_);
     session_ = engine_->NewSession(context);
     SayVerbose(context);
-    if (!flags_.no_display_prompt) Print(input.text);
     const TensorView logits = Prefill(input.tokens);
+    if (logits && !flags_.no_display_prompt) Print(input.text + (flags_.samples > 1 ? "\n" : ""));
     if (logits) GenerateSamples(logits, input.tokens.back());
     Report();
     WriteFiles();
@@ -190,13 +198,13 @@ class GenerateRun {
         session_->Rewind(prompt_tokens_ - 1);
         logits = session_->Append({&last, 1});
       }
-      if (flags_.samples > 1 && tokenizer_)
+      if (flags_.samples > 1)
         Print(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);
       const std::function<void(std::string_view)> print = Print;
       samples_.push_back(Generate(*session_, *engine_, logits, options_, tokenizer_.get(),
                                   tokenizer_ ? print : std::function<void(std::string_view)>(), stop_));
-      if (tokenizer_) Print("\n");
+      Print(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
     }
   }
 

@@ -21,15 +21,18 @@ namespace {
 struct InspectFlags {
   ModelOptions model;
   bool json = false;
+  bool tensors = false;
 };
 
 nlohmann::json Describe(const std::string& directory) {
   const ModelConfig config = ReadModelConfig(directory);
   const Checkpoint checkpoint(directory);
   std::map<std::string, int64_t> bytes_by_type;
+  nlohmann::json tensors = nlohmann::json::array();
   for (const auto& file : checkpoint.files()) {
     for (const TensorRecord& tensor : file->tensors()) {
       bytes_by_type[tensor.dtype_name] += static_cast<int64_t>(tensor.data.size());
+      tensors.push_back({{"name", tensor.name}, {"type", tensor.dtype_name}, {"shape", tensor.shape}});
     }
   }
   nlohmann::json eos = nlohmann::json::array();
@@ -56,6 +59,7 @@ nlohmann::json Describe(const std::string& directory) {
       {"files", checkpoint.files().size()},
       {"bytes", checkpoint.bytes()},
       {"bytes_by_type", bytes_by_type},
+      {"tensors", tensors},
       {"kv_bytes_per_token_f16", config.kv_elements_per_token() * 2},
   };
   if (config.bos) out["bos"] = ToInt(*config.bos);
@@ -65,6 +69,13 @@ nlohmann::json Describe(const std::string& directory) {
         {"pieces", tokenizer.pieces()}, {"adds_bos", tokenizer.adds_bos()}, {"adds_eos", tokenizer.adds_eos()}};
   }
   return out;
+}
+
+void PrintTensors(const nlohmann::json& d) {
+  for (const auto& tensor : d["tensors"]) {
+    fmt::print("{:6} {:18} {}\n", tensor["type"].get<std::string>(), tensor["shape"].dump(),
+               tensor["name"].get<std::string>());
+  }
 }
 
 void PrintTable(const std::string& directory, const nlohmann::json& d) {
@@ -99,11 +110,13 @@ RunCommand AddInspectCommand(CLI::App& app) {
   const auto flags = std::make_shared<InspectFlags>();  // shared: the options write to it, the command reads it
   CLI::App& command = *app.add_subcommand("inspect", "What a model directory holds");
   command.add_option("-m,--model", flags->model.model, "Hugging Face model directory (required)")->type_name("DIR");
+  command.add_flag("--tensors", flags->tensors, "also list every tensor with type and shape");
   command.add_flag("--json", flags->json, "as a JSON object");
   return [flags](std::stop_token) {
     RequireModel(flags->model);
     const nlohmann::json description = Describe(flags->model.model);
     flags->json ? fmt::print("{}\n", description.dump(2)) : PrintTable(flags->model.model, description);
+    if (flags->tensors && !flags->json) PrintTensors(description);
     return 0;
   };
 }

@@ -12,8 +12,11 @@ namespace triforce {
 std::stop_token CatchInterrupts() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
+  for (int signal : {SIGINT, SIGTERM}) {
+    struct sigaction before;
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaddset(&signals, signal);  // whoever started us may have it ignored
+  }
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // all threads made later inherit it
   std::stop_source source;
   std::thread([signals, source]() mutable {

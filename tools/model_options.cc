@@ -1,16 +1,20 @@
 #include "tools/model_options.h"
 
 #include <fmt/core.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <iostream>
-#include <iterator>
+#include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
 #include "models/json_file.h"
+#include "models/output_file.h"
 #include "tools/bytes.h"
+#include "tools/flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 
@@ -25,13 +29,27 @@ std::string CheckBytes(const std::string& text) {
   return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto", text);
 }
 
-std::string ReadText(const std::string& path) {
-  if (path != "-") return ReadFile(path, kMaxTextBytes);
-  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+// All of stdin. Wakes now and then to see whether to stop: a person at a terminal may never end it.
+std::string ReadStandardInput(std::stop_token stop) {
+  std::string text;
+  char block[1 << 16];
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  while (true) {
+    if (stop.stop_requested()) throw Interrupted{};
+    if (::poll(&input, 1, /*timeout_ms=*/100) == 0) continue;
+    const ssize_t bytes = ::read(STDIN_FILENO, block, sizeof(block));
+    if (bytes == 0) return text;
+    if (bytes < 0 && errno != EINTR) throw Error(ErrorKind::kIo, "stdin", std::strerror(errno));
+    text.append(block, std::max<ssize_t>(bytes, 0));
+  }
 }
 
-std::vector<TokenId> ReadIds(const std::string& path, const ModelConfig& config) {
-  const nlohmann::json list = ParseJson(path == "-" ? ReadText(path) : ReadFile(path), path);
+std::string ReadText(const std::string& path, std::stop_token stop) {
+  return path == "-" ? ReadStandardInput(stop) : ReadFile(path, kMaxTextBytes);
+}
+
+std::vector<TokenId> ReadIds(const std::string& path, const ModelConfig& config, std::stop_token stop) {
+  const nlohmann::json list = ParseJson(ReadText(path, stop), path);
   if (!list.is_array()) throw Error(ErrorKind::kInvalidInput, path, "found no list, expected a JSON list of token ids");
   std::vector<TokenId> tokens;
   for (const nlohmann::json& id : list) {
@@ -67,12 +85,15 @@ void RequireModel(const ModelOptions& options) {
 }
 
 void AddInputFlags(CLI::App& app, InputOptions& o) {
-  app.add_option("-p,--prompt", o.prompt, "text")->type_name("TEXT");
-  app.add_option("-f,--file", o.file, "file with the text; - for stdin")->type_name("FILE");
-  app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")->type_name("FILE");
+  app.add_option("-p,--prompt", o.prompt, "text")->group(kInputGroup)->type_name("TEXT");
+  app.add_option("-f,--file", o.file, "file with the text; - for stdin")->group(kInputGroup)->type_name("FILE");
+  app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")
+      ->group(kInputGroup)
+      ->type_name("FILE");
 }
 
-Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config) {
+Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
+                std::stop_token stop) {
   const int given = options.prompt.has_value() + options.file.has_value() + options.ids.has_value();
   if (given != 1) {
     throw Error(ErrorKind::kUsage, "input",
@@ -80,10 +101,10 @@ Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const M
   }
   Input input;
   if (options.ids) {
-    input.tokens = ReadIds(*options.ids, config);
+    input.tokens = ReadIds(*options.ids, config, stop);
   } else {
-    input.text = options.prompt ? *options.prompt : ReadText(*options.file);
-    if (!input.text.empty()) input.tokens = tokenizer->Encode(input.text);
+    input.text = options.prompt ? *options.prompt : ReadText(*options.file, stop);
+    if (!input.text.empty()) input.tokens = tokenizer->Encode(input.text, options.file.value_or("prompt"));
   }
   if (input.tokens.empty())
     throw Error(ErrorKind::kInvalidInput, options.file.value_or("prompt"), "is empty, expected text");
@@ -127,7 +148,9 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, Trace* trace, st
 }
 
 std::unique_ptr<Trace> NewTrace(const ModelOptions& options) {
-  return options.trace.empty() ? nullptr : std::make_unique<Trace>(kTraceSpans);
+  if (options.trace.empty()) return nullptr;
+  OutputFile(options.trace);  // tells now, and not after the run, that it cannot be written
+  return std::make_unique<Trace>(kTraceSpans);
 }
 
 }  // namespace triforce

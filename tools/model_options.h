@@ -51,8 +51,10 @@ struct Input {
 };
 
 // `tokenizer` may be null where ids are given. Throws Error: kUsage where not exactly one source is given,
-// kInvalidInput where the text is empty or not UTF-8, or the ids are no list of ids of the vocabulary.
-Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config);
+// kInvalidInput where the text is empty or not UTF-8, or the ids are no list of ids of the vocabulary; Interrupted
+// where `stop` is requested while stdin is read.
+Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
+                std::stop_token stop);
 
 // The model's tokenizer; null, with the reason on stderr, where it has none and `ids_given` says that it can do
 // without.

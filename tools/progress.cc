@@ -32,7 +32,7 @@ Progress::~Progress() {
 
 void Progress::Update(int64_t done, int64_t total) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-  if (seconds < next_print_seconds_ || done == 0) return;
+  if (seconds < next_print_seconds_ || done == 0 || done == total) return;
   next_print_seconds_ = seconds + (terminal_ ? kRedrawSeconds : kLineSeconds);
   fmt::print(stderr, "{}{}{}", terminal_ ? "\r\x1b[K" : "", Line(done, total, seconds), terminal_ ? "" : "\n");
   std::fflush(stderr);

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <exception>
 #include <new>
 #include <utility>
@@ -34,10 +35,16 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsageExitCode;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    throw Error(ErrorKind::kUsage, "", error.what(),
+                "triforce --help, and triforce SUBCOMMAND --help, say what there is.");
   }
   for (const auto& [name, run] : commands) {
-    if (app.got_subcommand(name)) return run(stop);
+    if (!app.got_subcommand(name)) continue;
+    const int exit_code = run(stop);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw Error(ErrorKind::kIo, "stdout", "cannot be written");
+    return exit_code;
   }
   return kUsageExitCode;
 }

@@ -53,6 +53,7 @@ case "${1:-}" in
 esac
 
 if install_packages; then
+  echo "Building and testing; the first time takes some minutes." >&2
   run_tests "tests"
   if $sanitizers; then
     run_tests "tests under ASan and UBSan" --config=asan

@@ -10,6 +10,7 @@ book=models/demo/books/The_Time_Machine.txt
 prompt_bytes=100000  # some 28,000 tokens
 
 install_packages
+echo "Building; the first time takes some minutes." >&2
 bazel_run build //tools:triforce || {
   echo "The build failed; what went wrong stands above." >&2
   exit 1

@@ -32,6 +32,7 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], deps = [], test_
     )
     native.cc_test(
         name = name + "_test",
+        size = "large",  # under sanitizers
         srcs = [name + "_test.cc"],
         tags = ["threads"],
         deps = test_deps + [

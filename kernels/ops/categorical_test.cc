@@ -10,10 +10,10 @@
 namespace triforce {
 namespace {
 
-// What `row` gives for u = numerator / 2^32.
-int32_t DrawAt(OpTest& test, const std::vector<float>& row, uint32_t numerator) {
+// What `row` gives for u just below (numerator + 1) / 2^32, or, with `low` 0, for u = numerator / 2^32.
+int32_t DrawAt(OpTest& test, const std::vector<float>& row, uint32_t numerator, int32_t low = -1) {
   const TensorView p = test.From(row, DType::kF32, {1, static_cast<int64_t>(row.size())});
-  const TensorView bits = test.From(std::vector<int32_t>{-1, static_cast<int32_t>(numerator)}).Reshape({1, 2});
+  const TensorView bits = test.From(std::vector<int32_t>{low, static_cast<int32_t>(numerator)}).Reshape({1, 2});
   const TensorView out = test.New(DType::kI32, {1});
   Categorical(test.lane(), {p, bits, out});
   return test.ReadInts(out)[0];
@@ -23,6 +23,8 @@ TEST_CASE("categorical: each index gets its share of [0, 1), zeros get none") {
   ForEachDevice([](OpTest& test) {
     const std::vector<float> row{0, 0.25f, 0, 0.5f, 0.25f, 0};
     CHECK(DrawAt(test, row, 0) == 1);
+    CHECK(DrawAt(test, row, 0, /*low=*/0) == 1);  // u = 0 is no reason to draw what has no probability
+    CHECK(DrawAt(test, row, 0x40000000, /*low=*/0) == 3);
     CHECK(DrawAt(test, row, 0x3fffffff) == 1);
     CHECK(DrawAt(test, row, 0x40000000) == 3);
     CHECK(DrawAt(test, row, 0xbfffffff) == 3);

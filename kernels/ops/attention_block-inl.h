@@ -89,7 +89,7 @@ HWY_INLINE void StoreScores(const FloatVec* acc, float scale, float* HWY_RESTRIC
 }
 
 // scores[r][key] = scale * q[r].key for the keys of `tiles` tiles; scores' rows are kKvBlock apart. One tile after
-// another, so that memory is read in one sequence: four interleaved tiles were three times slower (docs/decisions.md).
+// another, so that memory is read in one sequence: eight interleaved tiles were three times slower (docs/decisions.md).
 template <int kQueries, typename T>
 HWY_INLINE void Scores(const Tile& tile, const Block<T>& block, int64_t tiles, float scale,
                        float* HWY_RESTRICT scores) {

@@ -1,0 +1,69 @@
+#include "offload/plan_sizes.h"
+
+#include <algorithm>
+
+#include "kernels/ops/kv_view.h"
+
+namespace triforce {
+namespace {
+
+constexpr int64_t kF32Bytes = 4;
+// Most that a verify pass may add behind the tokens that are to be generated (DESIGN.md: tiles of at most 64 rows).
+constexpr int64_t kVerifyRows = 64;
+constexpr int64_t kLeastTailBlocks = 2, kMostTailBlocks = 4;
+constexpr int64_t kLogitsRows = 64;
+
+int64_t F32(int64_t elements) { return AlignedBytes(elements * kF32Bytes); }
+
+}  // namespace
+
+int64_t TailBlocks(int64_t context_tokens, int64_t predict_tokens) {
+  // A prompt may end anywhere in its last block.
+  const int64_t wanted = KvBlocks(kKvBlock - 1 + predict_tokens + kVerifyRows);
+  return std::min(KvBlocks(context_tokens), std::clamp(wanted, kLeastTailBlocks, kMostTailBlocks));
+}
+
+int64_t PartialBytes(const PlanInput& input, const ModelShape& shard) {
+  const int64_t helpful = input.cpu_device ? int64_t{4} << 20 : int64_t{64} << 20;
+  const int64_t group = shard.heads / shard.kv_heads;
+  const int64_t least = input.options.prefill_rows * group * (shard.head_dim + 2) * kF32Bytes;
+  return AlignedBytes(std::max(helpful, least));
+}
+
+int64_t SmallWeightBytes(const ModelShape& s) {
+  int64_t layer = 2 * F32(s.hidden);
+  if (s.attention_bias) layer += F32(s.q_features() + 2 * s.kv_features()) + F32(s.hidden);
+  if (s.mlp_bias) layer += F32(2 * s.ffn) + F32(s.hidden);
+  return s.layers * layer + F32(s.hidden) + F32(s.head_dim / 2);
+}
+
+int64_t ActivationBytes(const PlanInput& input, const ModelShape& s, bool embedding_on_device) {
+  const int64_t rows = input.options.prefill_rows;
+  int64_t bytes = 0;
+  // Two hidden states: one is worked on while the other moves.
+  for (const int64_t features : {s.hidden, s.hidden, s.hidden, s.q_features() + 2 * s.kv_features(), s.q_features(),
+                                 s.ffn, s.head_dim / 2, s.head_dim / 2, s.heads, s.heads}) {
+    bytes += F32(rows * features);
+  }
+  bytes += F32(rows) + F32(input.context_tokens);  // ids, positions
+  bytes += F32(std::min(kLogitsRows, rows) * s.vocab * input.devices);
+  if (!embedding_on_device) bytes += AlignedBytes(rows * s.hidden * SizeOf(s.embedding_type));
+  return bytes;
+}
+
+int64_t PrefillKvBytes(const PlanInput& input, const ModelShape& s) {
+  return s.kv_heads * KvBlocks(input.context_tokens) * KvBlockBytes(s, input.kv_type);
+}
+
+int64_t ChunkRankBytes(const PlanInput& input, const ModelShape& s) {
+  const int64_t chunks = s.kv_heads * KvBlocks(input.context_tokens) * (kKvBlock / kKeyTile);
+  return F32(chunks * s.head_dim) + 2 * F32(chunks);  // means; scores and order
+}
+
+int64_t HiddenBytes(const PlanInput& input) { return F32(input.context_tokens * input.shape.hidden); }
+
+int64_t SamplingBytes(const PlanInput& input) { return input.batch * (2 * F32(input.shape.vocab) + 2 * F32(1)); }
+
+int64_t KvBlockBytes(const ModelShape& shape, DType kv_type) { return 2 * kKvBlock * shape.head_dim * SizeOf(kv_type); }
+
+}  // namespace triforce

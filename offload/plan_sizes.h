@@ -1,0 +1,37 @@
+// Bytes that a run allocates besides weights and stored KV: what the plan counts and the engine's arenas then take.
+#pragma once
+
+#include <cstdint>
+
+#include "offload/plan.h"
+
+namespace triforce {
+
+// As Arena::Cut rounds.
+constexpr int64_t AlignedBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+// Blocks per kv_head that the tail has on the device.
+int64_t TailBlocks(int64_t context_tokens, int64_t predict_tokens);
+
+// Attention's partials of one run of blocks: as large as helps, and enough for one block of the largest pass.
+int64_t PartialBytes(const PlanInput& input, const ModelShape& shard);
+
+// Norms, biases and RoPE frequencies, which are always on the device.
+int64_t SmallWeightBytes(const ModelShape& shard);
+
+// Activations of a pass of `rows` rows and all that goes with it: ids, positions, logits, attention's state.
+int64_t ActivationBytes(const PlanInput& input, const ModelShape& shard, bool embedding_on_device);
+
+// The KV of one layer in token order while it is made, and the ranks of its chunks.
+int64_t PrefillKvBytes(const PlanInput& input, const ModelShape& shard);
+int64_t ChunkRankBytes(const PlanInput& input, const ModelShape& shard);
+
+// Hidden states of a whole prompt.
+int64_t HiddenBytes(const PlanInput& input);
+
+int64_t SamplingBytes(const PlanInput& input);
+
+// One block of one kv_head, keys and values.
+int64_t KvBlockBytes(const ModelShape& shape, DType kv_type);
+
+}  // namespace triforce

@@ -1,0 +1,134 @@
+// What the plan expects of each step: bytes over rates, operations over rates, and what a pass costs besides.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/ops/kv_view.h"
+#include "offload/plan.h"
+#include "offload/plan_sizes.h"
+
+namespace triforce {
+namespace {
+
+constexpr double kBytesPerMsPerGbps = 1e6;    // 10^9 bytes a second
+constexpr double kFlopsPerMsPerGflops = 1e6;  // 10^9 operations a second
+
+// Ops of one layer besides those of KV segments: two norms, four linear layers, two RoPEs, append.
+constexpr double kOpsPerLayer = 9;
+constexpr double kOpsPerSegment = 2;  // partial and merge
+constexpr double kOpsPerPass = 8;     // embedding, RoPE's table, final norm, lm_head, the sampler's
+
+class Times {
+ public:
+  explicit Times(const Plan& plan) : plan_(plan), input_(plan.input), rates_(plan.input.rates) {
+    link_gbps_ = rates_.link_to_device_gbps;
+    if (input_.link_gbps > 0) link_gbps_ = std::min(link_gbps_, input_.link_gbps);
+    layer_parameters_ = 0;
+    for (const LayerPlan& layer : plan.layers) {
+      for (const MatrixPlan& m : layer.matrices) {
+        weight_bytes_ += static_cast<double>(m.panels * m.panel_bytes);
+        layer_parameters_ +=
+            static_cast<double>(m.panels * m.panel_bytes) / static_cast<double>(SizeOf(plan.shard.weight_type));
+      }
+    }
+    weight_bytes_ += static_cast<double>(LmHeadPanelSizes(plan.shard).bytes());
+    prompt_ = static_cast<double>(std::max<int64_t>(1, input_.context_tokens - input_.predict_tokens));
+  }
+
+  PlanTimes Predict() const {
+    PlanTimes t;
+    t.decode_link_ms = Ms(plan_.StreamedBytesPerPass(), link_gbps_);
+    t.decode_disk_ms = plan_.DiskBytesPerPass() == 0 ? 0 : Ms(plan_.DiskBytesPerPass(), rates_.disk_read_gbps);
+    t.decode_compute_ms = ComputeMs(1, KvBytes(prompt_), StreamedSlots());
+    t.decode_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.decode_compute_ms);
+    const int64_t gamma = input_.options.gamma, budget = input_.options.budget_tokens;
+    t.verify_ms = gamma == 0 ? t.decode_ms
+                             : Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms),
+                                          ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots()));
+    if (budget > 0) t.retrieval_pass_ms = ComputeMs(1, KvBytes(std::min<double>(budget, prompt_)), 0);
+    t.prefill_ms = PrefillMs();
+    return t;
+  }
+
+ private:
+  static double Ms(double bytes, double gbps) { return bytes / (gbps * kBytesPerMsPerGbps); }
+
+  // Of one pass, all sequences: the KV of `tokens` tokens.
+  double KvBytes(double tokens) const {
+    return static_cast<double>(input_.batch * plan_.shard.KvBytesPerToken(input_.kv_type)) * tokens;
+  }
+
+  double StreamedSlots() const {
+    if (plan_.ring.slots == 0) return 0;
+    return std::ceil(static_cast<double>(plan_.StreamedBytesPerPass()) / static_cast<double>(plan_.ring.slot_bytes));
+  }
+
+  // Weights and KV are read once whatever the rows; what the rows multiply costs on top, where that takes longer.
+  double ComputeMs(int64_t rows, double kv_bytes, double slots) const {
+    const double all_rows = static_cast<double>(rows * input_.batch);
+    const double group = static_cast<double>(plan_.shard.heads) / static_cast<double>(plan_.shard.kv_heads);
+    const double flops = 2 * all_rows * weight_bytes_ / static_cast<double>(SizeOf(plan_.shard.weight_type));
+    const double attention_flops = 2 * static_cast<double>(rows) * group * kv_bytes / SizeOf(input_.kv_type);
+    const double linear_ms =
+        std::max(Ms(weight_bytes_, rates_.device_read_gbps), flops / (rates_.matmul_gflops * kFlopsPerMsPerGflops));
+    const double attention_ms = std::max(Ms(kv_bytes, rates_.device_read_gbps),
+                                         attention_flops / (rates_.attention_gflops * kFlopsPerMsPerGflops));
+    const double layers = static_cast<double>(plan_.shard.layers);
+    const double ops = layers * (kOpsPerLayer + 2 * kOpsPerSegment * static_cast<double>(input_.batch)) +
+                       kOpsPerSegment * slots + kOpsPerPass;
+    const double all_reduce_ms = input_.devices > 1 ? 2 * layers * rates_.all_reduce_us * 1e-3 : 0;
+    return linear_ms + attention_ms + ops * rates_.op_us * 1e-3 + all_reduce_ms;
+  }
+
+  // Transfers and computing side by side: whichever takes longer, computing slowed down while transfers go on.
+  double Overlapped(double transfer_ms, double compute_ms) const {
+    const double busy = std::min(1.0, link_gbps_ / rates_.link_to_device_gbps);
+    const double share = 1 - (1 - rates_.compute_share_copying) * busy;
+    const double meanwhile_ms = share * transfer_ms;
+    return compute_ms <= meanwhile_ms ? transfer_ms : transfer_ms + compute_ms - meanwhile_ms;
+  }
+
+  // Layer-major: computing runs beside weights and hidden states; storing a layer's KV away follows it.
+  double PrefillMs() const {
+    const ModelShape& s = plan_.shard;
+    const double layers = static_cast<double>(s.layers), heads = static_cast<double>(s.heads);
+    const double linear_ms = 2 * layer_parameters_ * prompt_ / (rates_.matmul_gflops * kFlopsPerMsPerGflops);
+    const double attention_flops = layers * heads * static_cast<double>(s.head_dim) * 2 * prompt_ * prompt_;
+    const double attention_ms = attention_flops / (rates_.attention_gflops * kFlopsPerMsPerGflops);
+    const double hidden_bytes = prompt_ * static_cast<double>(s.hidden) * 4;
+    double weights = 0, stored = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      weights += static_cast<double>(layer.StreamedWeightBytes());
+      stored += static_cast<double>(s.kv_heads * plan_.kv_block_bytes() *
+                                    std::max<int64_t>(0, plan_.prompt_blocks() - layer.kv.resident));
+    }
+    double transfer_ms = Ms(weights, link_gbps_);
+    if (!plan_.hidden_on_device) {
+      transfer_ms += layers * (Ms(hidden_bytes, link_gbps_) + Ms(hidden_bytes, rates_.link_to_host_gbps));
+    }
+    double store_ms = Ms(stored, rates_.link_to_host_gbps);
+    if (plan_.ring.staging_slots > 0) store_ms += Ms(static_cast<double>(DiskKvBytes()), rates_.disk_write_gbps);
+    return static_cast<double>(input_.batch) * (std::max(linear_ms + attention_ms, transfer_ms) + store_ms);
+  }
+
+  int64_t DiskKvBytes() const {
+    int64_t blocks = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      blocks += std::max<int64_t>(0, plan_.prompt_blocks() - layer.kv.resident - layer.kv.host);
+    }
+    return blocks * plan_.shard.kv_heads * plan_.kv_block_bytes();
+  }
+
+  const Plan& plan_;
+  const PlanInput& input_;
+  const Rates& rates_;
+  double link_gbps_ = 0;
+  double weight_bytes_ = 0;
+  double layer_parameters_ = 0;
+  double prompt_ = 0;  // tokens
+};
+
+}  // namespace
+
+PlanTimes PredictTimes(const Plan& plan) { return Times(plan).Predict(); }
+
+}  // namespace triforce

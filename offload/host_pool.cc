@@ -74,23 +74,25 @@ int Prefault(std::byte* data, int64_t bytes, int threads) {
 std::string PreferNode(std::byte* data, int64_t bytes, int node) {
   constexpr int kWordBits = 64;
   const int last = ::numa_available() < 0 ? 0 : ::numa_max_node();
-  std::array<unsigned long, 16> mask{};
+  std::array<unsigned long, 16> mask{};  // NOLINT(google-runtime-int): mbind has it so
   if (node < 0 || node > last || node >= static_cast<int>(mask.size()) * kWordBits) {
     throw Error(ErrorKind::kUsage, fmt::format("NUMA node {}", node),
                 fmt::format("does not exist; this machine's nodes are 0 to {}", last));
   }
   mask[node / kWordBits] = 1ul << (node % kWordBits);
   // A container may forbid it; the memory is as good, only perhaps farther away.
-  if (::mbind(data, bytes, MPOL_PREFERRED, mask.data(), mask.size() * kWordBits, 0) != 0)
+  if (::mbind(data, bytes, MPOL_PREFERRED, mask.data(), mask.size() * kWordBits, 0) != 0) {
     return fmt::format(", on any NUMA node ({})", std::strerror(errno));
+  }
   return fmt::format(", on NUMA node {}", node);
 }
 
 // Why locking failed with `reason`.
 std::string WhyPageable(int reason) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     return fmt::format("pageable: the memlock limit is {:.1f} MiB", static_cast<double>(limit.rlim_cur) / kMiB);
+  }
   return fmt::format("pageable: the system does not lock it ({})", std::strerror(reason));
 }
 

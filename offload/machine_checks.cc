@@ -189,8 +189,9 @@ MachineCheck CheckGpu(const std::string& folder, const std::string& address) {
 std::vector<MachineCheck> CheckGpus(const std::string& root) {
   std::vector<fs::path> folders;
   std::error_code error;
-  for (fs::directory_iterator at(root + "/sys/bus/pci/devices", error), end; !error && at != end; at.increment(error))
+  for (fs::directory_iterator at(root + "/sys/bus/pci/devices", error), end; !error && at != end; at.increment(error)) {
     folders.push_back(at->path());
+  }
   std::ranges::sort(folders);
   std::vector<MachineCheck> checks;
   for (const fs::path& folder : folders) {
@@ -208,8 +209,9 @@ std::vector<MachineCheck> CheckGpus(const std::string& root) {
 
 MachineCheck CheckDisk(const std::string& directory) {
   struct statvfs space {};
-  if (::statvfs(directory.c_str(), &space) != 0)
+  if (::statvfs(directory.c_str(), &space) != 0) {
     return {"disk", Verdict::kProblem, fmt::format("{}: {}", directory, std::strerror(errno)), "Give another --disk."};
+  }
   const auto free = static_cast<int64_t>(space.f_bavail * space.f_frsize);
   const std::string found = fmt::format("{}: {} free", directory, Gib(free));
   bool bypasses_cache = false;

@@ -72,6 +72,7 @@ double ForAllBlocks(const std::string& directory, const std::array<std::byte*, k
   const auto begin = std::chrono::steady_clock::now();
   {
     std::vector<std::jthread> threads;
+    threads.reserve(blocks.size());
     for (std::byte* const block : blocks) {
       threads.emplace_back([&, block] {
         for (int64_t at = 0; reason == 0 && (at = next.fetch_add(kBlockBytes)) < bytes;) {

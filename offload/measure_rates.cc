@@ -188,8 +188,9 @@ class Measurement {
   }
 
   void AddCopies() {
-    for (Work* const work : {&to_device_, &to_host_, &both_, &read_while_copying_})
+    for (Work* const work : {&to_device_, &to_host_, &both_, &read_while_copying_}) {
       work->amount = static_cast<double>(bytes_);
+    }
     to_device_.run = [this] { return Time({copy_.get()}, [this] { QueueCopies(*copy_, true, 0, bytes_); }); };
     to_host_.run = [this] { return Time({copy_.get()}, [this] { QueueCopies(*copy_, false, 0, bytes_); }); };
     both_.run = [this] {
@@ -206,8 +207,9 @@ class Measurement {
   double ReadWhileCopying() {
     if (device_read_.seconds.empty()) return 0;  // warming up
     const double passes = 4 * device_read_.seconds.back() / std::max(to_device_.seconds.back(), 1e-6);
-    for (int pass = 0; pass < std::clamp(static_cast<int>(std::ceil(passes)), 1, 100); ++pass)
+    for (int pass = 0; pass < std::clamp(static_cast<int>(std::ceil(passes)), 1, 100); ++pass) {
       QueueCopies(*copy_, true, 0, bytes_);
+    }
     const double seconds = device_read_.run();
     copy_->Synchronize();
     return seconds;

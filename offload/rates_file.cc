@@ -59,8 +59,9 @@ nlohmann::json ReadObject(const std::string& path) {
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (file.bad()) FailIo(path, "cannot be read");
   text.resize(file.gcount());
-  if (static_cast<int64_t>(text.size()) > kMaxFileBytes)
+  if (static_cast<int64_t>(text.size()) > kMaxFileBytes) {
     FailInput(path, fmt::format("found more than {} bytes, expected a small JSON object", kMaxFileBytes));
+  }
   try {
     nlohmann::json json = nlohmann::json::parse(text);
     if (!json.is_object()) FailInput(path, fmt::format("found a JSON {}, expected an object", json.type_name()));

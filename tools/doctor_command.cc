@@ -124,7 +124,8 @@ void PrintRates(const Diagnosis& diagnosis) {
     const std::string measured = diagnosis.Measured(line) ? Shown(diagnosis.rates.*line.value) : "-";
     fmt::print("  {:38}{:>12} {:>12} {}\n", line.label, measured, Shown(assumed.*line.value), line.unit);
   }
-  if (!diagnosis.disk_measured) fmt::print("\n  The disk is measured where --disk names a folder.\n");
+  if (!diagnosis.disk_measured)
+    fmt::print("\n  The disk is measured where --disk names a folder that can be written.\n");
 }
 
 nlohmann::json ToJson(const Diagnosis& diagnosis) {

@@ -13,6 +13,8 @@
 
 namespace triforce {
 
+// Of the linear layers' weights, panels may be any part of theirs, or none: whoever applies them (LinearLayers) knows
+// where the others are.
 struct LlamaLayerWeights {
   TensorView attention_norm;   // f32 [hidden]
   LinearWeight qkv;            // hidden -> q_features + 2 * kv_features
@@ -54,6 +56,24 @@ struct LayerAttention {
   TensorView out;  // f32 [rows, heads, head_dim]; written
 };
 
+// The linear layers of a Llama layer.
+enum class LlamaLinear { kQkv, kAttentionOut, kGateUp, kDown };
+
+// The rows that a linear layer is applied to; as in LinearArgs.
+struct LinearRows {
+  TensorView x;
+  TensorView residual;  // optional
+  TensorView out;
+};
+
+// The linear layers of a model, wherever their weights lie.
+class LinearLayers {
+ public:
+  virtual ~LinearLayers() = default;
+  // Queues out = x * W^T and what else belongs to it (kernels/ops/linear.h).
+  virtual void Apply(Lane& lane, int64_t layer, LlamaLinear which, const LinearRows& rows) = 0;
+};
+
 // Where attention finds earlier keys and values, and leaves the pass' own.
 class AttentionCache {
  public:
@@ -62,14 +82,16 @@ class AttentionCache {
   virtual void Attend(Lane& lane, const LayerAttention& a) = 0;
 };
 
-// Queues state.hidden = the tokens' embeddings, and the RoPE tables of their positions.
-// ids, positions: i32 [rows].
-void LlamaEmbed(Lane& lane, const LlamaWeights& weights, const TensorView& ids, const TensorView& positions,
-                const LlamaState& state);
+// A layer's weights and KV.
+struct LlamaLayerAccess {
+  int64_t layer = 0;
+  const LlamaLayerWeights& weights;  // norms
+  LinearLayers& linears;
+  AttentionCache& cache;
+};
 
 // Queues one layer: state.hidden in, state.hidden out.
-void LlamaLayer(Lane& lane, const ModelConfig& config, const LlamaLayerWeights& weights, int64_t layer,
-                const LlamaState& state, AttentionCache& cache);
+void LlamaLayer(Lane& lane, const ModelConfig& config, const LlamaLayerAccess& access, const LlamaState& state);
 
 // Queues logits = lm_head(norm(hidden)) for the given rows. hidden, normed: f32 [rows, hidden]; logits: f32 [rows,
 // vocab].

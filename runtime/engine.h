@@ -1,21 +1,24 @@
-// Engine: a model on a device, ready to run; Session: one sequence on it, its tokens and their KV.
+// Engine: a model in the places that a plan has for it, ready to run; Session: one sequence on it, its tokens and their
+// KV.
 //
-// The Engine loads weights once and owns device, lane and arenas; Sessions are made from it and must not outlive it.
-// One thread at a time uses an Engine and its Sessions.
+// The Engine loads weights once and owns device, lanes and all memory; Sessions are made from it and must not outlive
+// it. One thread at a time uses an Engine and its Sessions.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
-#include "kernels/core/dtype.h"
 #include "kernels/core/tensor.h"
 #include "models/config.h"
 #include "models/token_id.h"
+#include "offload/plan.h"
+#include "offload/transfer_counters.h"
 
 namespace triforce {
 
@@ -26,12 +29,20 @@ class Trace;
 // Called with how much is done of how much, from 0 on: bytes when loading, tokens in prefill.
 using ProgressFunction = std::function<void(int64_t done, int64_t total)>;
 
+// The context of an engine that nobody has said one for.
+inline constexpr int64_t kDefaultContextTokens = 4096;
+
 struct EngineOptions {
   std::string model_directory;
-  DType kv_type = DType::kF16;
-  int threads = 0;                  // 0: one per core
-  int64_t device_memory_bytes = 0;  // 0: what the machine has available
-  int64_t prefill_rows = 512;       // tokens of a prompt that go through the model at a time
+  // What MakePlan is given. Left at 0: the shape is the model's, the context kDefaultContextTokens or less, device
+  // memory what the machine has available, host memory what the device leaves of it; rates without source are assumed
+  // ones.
+  PlanInput plan = {};
+  int threads = 0;             // 0: one per core
+  std::string disk_directory;  // for plans that use the disk
+  bool huge_pages = true;
+  bool reserved_huge_pages = false;
+  std::optional<int> numa_node;
   Trace* trace = nullptr;
   ProgressFunction load_progress;
 };
@@ -41,28 +52,43 @@ struct PeakBytes {
   int64_t host = 0;    // of the process besides (resident set)
 };
 
+// Time that the lanes have spent waiting for each other.
+struct WaitTimes {
+  double compute_ms = 0;
+  double copy_ms = 0;
+};
+
 class Engine {
  public:
-  // Loads the model. Throws Error: files (kInvalidInput, kIo, kUnsupported), memory (kOutOfMemory).
+  // Plans and loads the model. Throws Error: files (kInvalidInput, kIo, kUnsupported), memory (kOutOfMemory), options
+  // (kUsage).
   explicit Engine(const EngineOptions& options);
   ~Engine();
 
   const ModelConfig& config() const;
-  const EngineOptions& options() const;
-  // Where all of the engine's work is queued.
+  const Plan& plan() const;
+  // Where the engine computes.
   Lane& lane();
 
-  // An empty sequence with room for `context_tokens`. Throws Error (kOutOfMemory), or kUsage where the model's
-  // positions do not reach that far.
-  std::unique_ptr<Session> NewSession(int64_t context_tokens);
+  // An empty sequence with room for the plan's context. Throws Error (kUsage) where as many sequences as the plan has
+  // room for (PlanInput::batch) live already.
+  std::unique_ptr<Session> NewSession();
 
   PeakBytes peak_bytes() const;
+  const TransferCounters& transfers() const;
+  WaitTimes wait_times() const;
+  // "locked, transparent huge pages"; "io_uring, direct", empty without a disk tier.
+  std::string host_description() const;
+  std::string disk_description() const;
 
  private:
   friend class Session;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The plan input that an Engine would make its plan from: `options.plan`, with what was left open filled in.
+PlanInput CompletePlanInput(const EngineOptions& options);
 
 class Session {
  public:
@@ -72,19 +98,22 @@ class Session {
   int64_t context_tokens() const;           // how many can be
 
   // Appends `tokens` and returns the logits behind the last one: f32 [1, vocab], on the device, until the next call.
-  // Many tokens go in blocks of EngineOptions::prefill_rows. Stops early, between blocks, when `stop` is requested:
-  // then the result is empty and tokens() says how far it came. Returns with the work queued on the lane. REQUIRES: at
-  // least one token. Throws Error (kUsage) where they exceed context_tokens().
+  // The first ones of a sequence are its prompt, which goes layer by layer, and behind which KV is ranked; later ones
+  // go in passes. Stops early when `stop` is requested: then the result is empty, and of a prompt nothing is kept, of
+  // other tokens whole passes. Returns with the work queued on the lane. REQUIRES: at least one token. Throws Error
+  // (kUsage) where they exceed context_tokens().
   TensorView Append(std::span<const TokenId> tokens, const ProgressFunction& progress = {}, std::stop_token stop = {});
 
-  // Like Append, but with the logits of every token: calls take(logits, first) with f32 [rows, vocab] for each block,
+  // Like Append, but with the logits of every token: calls take(logits, first) with f32 [rows, vocab] block by block,
   // `first` being the position of its first row. The lane is idle during the call.
   void AppendWithLogits(std::span<const TokenId> tokens,
                         const std::function<void(const TensorView& logits, int64_t first)>& take,
                         const ProgressFunction& progress = {}, std::stop_token stop = {});
 
-  // Forgets all tokens behind the first `tokens`. REQUIRES: 0 <= tokens <= tokens().size().
+  // Forgets all tokens behind the first `tokens`. A prompt's ranked chunks can only be forgotten whole; its last token
+  // is never among them. REQUIRES: tokens is 0 or from least_tokens() to tokens().size().
   void Rewind(int64_t tokens);
+  int64_t least_tokens() const;
 
  private:
   friend class Engine;

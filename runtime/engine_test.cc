@@ -35,11 +35,12 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 
 TEST_CASE("one token at a time, all at once, and after a rewind: the same bits") {
   for (const DType kv_type : {DType::kF16, DType::kBF16, DType::kF32}) {
-    Engine engine({.model_directory = kTiny, .kv_type = kv_type, .threads = 2});
+    Engine engine(
+        {.model_directory = kTiny, .plan = {.kv_type = kv_type, .context_tokens = 90, .batch = 2}, .threads = 2});
     const std::vector<TokenId> tokens = Tokens(90);
-    const auto whole = engine.NewSession(90);
+    const auto whole = engine.NewSession();
     const std::vector<float> expected = LogitsBehind(engine, *whole, tokens);
-    const auto single = engine.NewSession(90);
+    const auto single = engine.NewSession();
     std::vector<float> logits;
     for (const TokenId& token : tokens) logits = LogitsBehind(engine, *single, {&token, 1});
     CHECK(SameBits(logits, expected));
@@ -51,54 +52,59 @@ TEST_CASE("one token at a time, all at once, and after a rewind: the same bits")
   }
 }
 
-TEST_CASE("two sessions of one engine do not disturb each other") {
-  Engine engine({.model_directory = kTiny, .threads = 2});
+TEST_CASE("two sessions of one engine do not disturb each other; a third has no room until one ends") {
+  Engine engine({.model_directory = kTiny, .plan = {.context_tokens = 20, .batch = 2}, .threads = 2});
   const std::vector<TokenId> tokens = Tokens(20);
-  const auto a = engine.NewSession(20), b = engine.NewSession(20);
+  auto a = engine.NewSession(), b = engine.NewSession();
   LogitsBehind(engine, *a, std::span(tokens).first(10));
   LogitsBehind(engine, *b, Tokens(13));
   const std::vector<float> mixed = LogitsBehind(engine, *a, std::span(tokens).subspan(10));
-  const auto alone = engine.NewSession(20);
-  CHECK(SameBits(LogitsBehind(engine, *alone, tokens), mixed));
+  CHECK_THROWS_WITH_AS(engine.NewSession(), doctest::Contains("the plan has room for 2"), Error);
+  b.reset();
+  const auto alone = engine.NewSession();
+  LogitsBehind(engine, *alone, std::span(tokens).first(10));
+  CHECK(SameBits(LogitsBehind(engine, *alone, std::span(tokens).subspan(10)), mixed));
 }
 
 TEST_CASE("a session refuses what does not fit, and stays as it was") {
-  Engine engine({.model_directory = kTiny, .threads = 1});
-  const auto session = engine.NewSession(10);
+  Engine engine({.model_directory = kTiny, .plan = {.context_tokens = 10}, .threads = 1});
+  const auto session = engine.NewSession();
   session->Append(Tokens(8));
   CHECK_THROWS_WITH_AS(session->Append(Tokens(3)), doctest::Contains("8 tokens and 3 more exceed the context of 10"),
                        Error);
   const TokenId beyond{320};
   CHECK_THROWS_WITH_AS(session->Append({&beyond, 1}), doctest::Contains("found 320, expected 0 to 319"), Error);
   CHECK(session->tokens().size() == 8);
-  CHECK_THROWS_WITH_AS(engine.NewSession(513), doctest::Contains("found 513 tokens, expected 1 to 512"), Error);
+  CHECK_THROWS_WITH_AS(Engine({.model_directory = kTiny, .plan = {.context_tokens = 513}}),
+                       doctest::Contains("found 513 tokens, expected 1 to 512"), Error);
 }
 
 TEST_CASE("too little memory: bytes needed and available") {
-  CHECK_THROWS_WITH_AS(Engine({.model_directory = kTiny, .device_memory_bytes = 1000}),
-                       doctest::Contains("the weights needs"), Error);
-  Engine engine({.model_directory = kTiny, .device_memory_bytes = 3 << 20});
-  CHECK_THROWS_WITH_AS(Engine({.model_directory = kDemo, .device_memory_bytes = 3 << 20}),
+  CHECK_THROWS_WITH_AS(Engine({.model_directory = kTiny, .plan = {.device_bytes = 1000}}),
+                       doctest::Contains("1000 are available"), Error);
+  CHECK_THROWS_WITH_AS(Engine({.model_directory = kDemo, .plan = {.device_bytes = 3 << 20, .host_bytes = 64 << 20}}),
                        doctest::Contains("are available"), Error);
-  CHECK(engine.peak_bytes().device <= 3 << 20);
-  CHECK(engine.peak_bytes().device > 300000);
 }
 
-TEST_CASE("a stop request ends a prompt between layers, and keeps whole blocks") {
-  Engine engine({.model_directory = kTiny, .threads = 1, .prefill_rows = 16});
-  const auto session = engine.NewSession(200);
+TEST_CASE("a stop request ends a prompt between blocks, and keeps nothing of it") {
+  Engine engine({.model_directory = kTiny, .plan = {.context_tokens = 200, .options = {.prefill_rows = 16}}});
+  const auto session = engine.NewSession();
   std::stop_source source;
   const auto stop_at = [&](int64_t done, int64_t) {
-    if (done == 64) source.request_stop();
+    if (done >= 64) source.request_stop();
   };
   CHECK_FALSE(session->Append(Tokens(200), stop_at, source.get_token()));
-  CHECK(session->tokens().size() == 64);
+  CHECK(session->tokens().empty());
+  // And what comes next is as if it had not been.
+  const std::vector<float> after = LogitsBehind(engine, *session, Tokens(100));
+  session->Rewind(0);
+  CHECK(SameBits(LogitsBehind(engine, *session, Tokens(100)), after));
 }
 
 Generation GenerateOnDemo(const GenerateOptions& options, std::string* text, int64_t context = 200) {
-  Engine engine({.model_directory = kDemo, .threads = 2});
+  Engine engine({.model_directory = kDemo, .plan = {.context_tokens = context}, .threads = 2});
   const Tokenizer tokenizer(kDemo, engine.config());
-  const auto session = engine.NewSession(context);
+  const auto session = engine.NewSession();
   const TensorView logits = session->Append(tokenizer.Encode("It was the best of times"));
   return Generate(*session, engine, logits, options, &tokenizer, [&](std::string_view piece) { *text += piece; });
 }

@@ -1,23 +1,39 @@
-// Forward: passes of a model: tokens in, logits out. The place where the model's maths and its memory meet.
+// Forward: decoding passes of a model: some tokens of a sequence in, logits out. A prompt goes another way (prefill.h).
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <stop_token>
 
 #include "kernels/core/arena.h"
 #include "kernels/core/lane.h"
 #include "models/config.h"
 #include "models/llama.h"
 #include "models/token_id.h"
+#include "offload/host_pool.h"
+#include "offload/plan.h"
+#include "offload/transfer_counters.h"
+#include "runtime/decode_cache.h"
+#include "runtime/load_weights.h"
 
 namespace triforce {
+
+// What the passes of a model share. All outlive the Forward.
+struct ForwardContext {
+  Lane& compute;
+  const ModelConfig& config;
+  const Weights& weights;
+  const Plan& plan;
+  HostPool& host;
+  TransferCounters& counters;
+};
 
 // Rows of one pass: consecutive tokens of a sequence.
 struct Pass {
   std::span<const TokenId> tokens;  // read when the lane comes to it: they must stay where they are until then
   int64_t first_position = 0;
-  AttentionCache* cache = nullptr;
+  LinearLayers& linears;
+  AttentionCache& cache;
 };
 
 class Forward {
@@ -25,33 +41,48 @@ class Forward {
   // Rows of logits that are computed at a time.
   static constexpr int64_t kLogitsRows = 64;
 
-  // For passes of up to `max_rows` rows and `max_positions` positions. `config` and `weights` must outlive this.
-  // Throws Error (kOutOfMemory).
-  Forward(Lane& lane, const ModelConfig& config, const LlamaWeights& weights, int64_t max_rows, int64_t max_positions);
+  // For passes of up to plan.activation_rows rows. Throws Error (kOutOfMemory).
+  explicit Forward(const ForwardContext& context);
 
-  int64_t max_rows() const { return max_rows_; }
+  int64_t max_rows() const { return plan_.activation_rows; }
+  const AttentionMemory& attention_memory() const { return attention_memory_; }
 
-  // Queues the pass through all layers. False where `stop` was requested before the last one: then the pass has no
-  // result. With a token that can be stopped, waits for each layer of a pass of more than one row.
-  bool Run(const Pass& pass, std::stop_token stop = {});
+  // Queues the pass through all layers.
+  void Run(const Pass& pass);
 
   // Queues the logits of rows [first, first + rows) of the latest pass: f32 [rows, vocab], until the next call.
   // REQUIRES: 1 <= rows <= kLogitsRows.
-  TensorView Logits(int64_t first, int64_t rows);
+  TensorView Logits(int64_t first, int64_t rows) { return Logits(state_.hidden, first, rows); }
+
+  // The parts of a pass, for layer-major prefill, which keeps hidden states elsewhere: activations for `rows` rows with
+  // `hidden` (f32 [rows, hidden]) in the place of the hidden state's; RoPE's tables for their positions; the embedding
+  // of their tokens; logits of some of a block's rows.
+  LlamaState StateFor(const TensorView& hidden) const;
+  void Position(int64_t first_position, const LlamaState& state);
+  void Embed(std::span<const TokenId> tokens, const LlamaState& state);
+  void Layer(int64_t layer, const LlamaState& state, LinearLayers& linears, AttentionCache& cache);
+  TensorView Logits(const TensorView& hidden, int64_t first, int64_t rows);
+  // One of two places for a block's hidden states, f32 [max_rows, hidden].
+  const TensorView& hidden_block(int64_t i) const { return i % 2 == 0 ? state_.hidden : second_hidden_; }
 
  private:
   void Cut(Arena& arena);
 
   Lane& lane_;
   const ModelConfig& config_;
-  const LlamaWeights& weights_;
-  const int64_t max_rows_;
-  const int64_t max_positions_;
+  const Weights& weights_;
+  const Plan& plan_;
+  TransferCounters& counters_;
   Arena arena_;
   LlamaState state_;
-  TensorView ids_;        // i32 [max_rows]
-  TensorView positions_;  // i32 [max_positions]: 0, 1, 2, ...
-  TensorView logits_;     // f32 [kLogitsRows, vocab]
+  TensorView second_hidden_;   // f32 [max_rows, hidden]
+  TensorView ids_;             // i32 [max_rows]
+  TensorView positions_;       // i32 [context]: 0, 1, 2, ...
+  TensorView logits_;          // f32 [kLogitsRows, vocab]
+  TensorView embedding_rows_;  // [max_rows, hidden], where the embedding is on the host
+  AttentionMemory attention_memory_;
+  std::span<std::byte> host_embedding_rows_;      // what goes to embedding_rows_
+  std::unique_ptr<Event> embedding_rows_copied_;  // from there
 };
 
 }  // namespace triforce

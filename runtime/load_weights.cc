@@ -1,112 +1,41 @@
 #include "runtime/load_weights.h"
 
-#include <fmt/core.h>
-
 #include <cstring>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/core/error.h"
 #include "models/rope_frequencies.h"
+#include "runtime/weight_names.h"
 
 namespace triforce {
 namespace {
 
-// A matrix of the model by name and shape.
-struct Matrix {
-  std::string name;
-  int64_t out_features;
-};
-
-// Everything that makes up one LinearWeight.
-struct LinearSource {
-  LinearForm form = LinearForm::kPlain;
-  int64_t in_features;
-  std::vector<Matrix> matrices;
-  bool bias;  // each matrix NAME.weight has a NAME.bias
-};
-
-struct LayerSources {
-  std::string attention_norm, mlp_norm;
-  LinearSource qkv, attention_out, gate_up, down;
-};
-
-LayerSources SourcesOf(const ModelConfig& c, int64_t layer) {
-  const std::string prefix = fmt::format("model.layers.{}.", layer);
-  const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
-  return {.attention_norm = prefix + "input_layernorm.weight",
-          .mlp_norm = prefix + "post_attention_layernorm.weight",
-          .qkv = {.in_features = c.hidden,
-                  .matrices = {{attention + "q_proj", c.q_features()},
-                               {attention + "k_proj", c.kv_features()},
-                               {attention + "v_proj", c.kv_features()}},
-                  .bias = c.attention_bias},
-          .attention_out = {.in_features = c.q_features(),
-                            .matrices = {{attention + "o_proj", c.hidden}},
-                            .bias = c.attention_bias},
-          .gate_up = {.form = LinearForm::kGated,
-                      .in_features = c.hidden,
-                      .matrices = {{mlp + "gate_proj", c.ffn}, {mlp + "up_proj", c.ffn}},
-                      .bias = c.mlp_bias},
-          .down = {.in_features = c.ffn, .matrices = {{mlp + "down_proj", c.hidden}}, .bias = c.mlp_bias}};
+// A vector is kept in f32 whatever its type in the file.
+TensorView CutVector(const Checkpoint& checkpoint, const std::string& name, int64_t elements, Arena& arena) {
+  checkpoint.Require(name, {elements});
+  return arena.Cut(DType::kF32, {elements});
 }
 
-LinearSource LmHeadSource(const ModelConfig& c) {
-  return {.in_features = c.hidden,
-          .matrices = {{c.tied_embeddings ? "model.embed_tokens" : "lm_head", c.vocab}},
-          .bias = false};
+// All of a linear weight but its panels.
+LinearWeight CutLinear(const Checkpoint& checkpoint, const LinearSource& source, Arena& arena) {
+  LinearWeight weight{.form = source.form, .in_features = source.in_features};
+  for (const MatrixName& matrix : source.matrices) {
+    checkpoint.Require(matrix.name + ".weight", {matrix.out_features, source.in_features});
+    if (source.bias) checkpoint.Require(matrix.name + ".bias", {matrix.out_features});
+    weight.out_features += matrix.out_features;
+  }
+  if (source.form == LinearForm::kGated) weight.out_features /= 2;
+  if (source.bias) {
+    weight.bias = arena.Cut(DType::kF32, {source.form == LinearForm::kGated ? 2 : 1, weight.out_features});
+  }
+  return weight;
 }
-
-class Cutter {
- public:
-  Cutter(const Checkpoint& checkpoint, Arena& arena) : checkpoint_(checkpoint), arena_(arena) {}
-
-  // A vector that is kept in f32 whatever its type in the file.
-  TensorView Vector(const std::string& name, int64_t elements) {
-    checkpoint_.Require(name, {elements});
-    return arena_.Cut(DType::kF32, {elements});
-  }
-
-  LinearWeight Weight(const LinearSource& source) {
-    LinearWeight weight{.form = source.form, .in_features = source.in_features};
-    DType dtype = DType::kF32;
-    for (const Matrix& matrix : source.matrices) {
-      const std::string name = matrix.name + ".weight";
-      const TensorRecord& record = checkpoint_.Require(name, {matrix.out_features, source.in_features});
-      if (&matrix != &source.matrices[0] && *record.dtype != dtype) {
-        throw Error(ErrorKind::kUnsupported, name,
-                    fmt::format("found type {}, expected {}, that of {}", record.dtype_name, Name(dtype),
-                                source.matrices[0].name));
-      }
-      dtype = *record.dtype;
-      if (source.bias) checkpoint_.Require(matrix.name + ".bias", {matrix.out_features});
-      const bool first = &matrix == &source.matrices[0];
-      weight.out_features =
-          source.form == LinearForm::kGated && !first ? weight.out_features : weight.out_features + matrix.out_features;
-    }
-    weight.panels =
-        arena_.Cut(dtype, {LinearPanels(source.form, weight.out_features), source.in_features, kPanelWidth});
-    if (source.bias) {
-      const int64_t matrices = source.form == LinearForm::kGated ? 2 : 1;
-      weight.bias = arena_.Cut(DType::kF32, {matrices, weight.out_features});
-    }
-    return weight;
-  }
-
-  TensorView Table(const std::string& name, int64_t rows, int64_t columns) {
-    return arena_.Cut(*checkpoint_.Require(name, {rows, columns}).dtype, {rows, columns});
-  }
-
- private:
-  const Checkpoint& checkpoint_;
-  Arena& arena_;
-};
 
 class Filler {
  public:
-  Filler(const Checkpoint& checkpoint, Lane& lane, const std::function<void(int64_t)>& progress)
-      : checkpoint_(checkpoint), lane_(lane), progress_(progress) {}
+  Filler(const Checkpoint& checkpoint, DiskTier* disk, Lane& lane, const std::function<void(int64_t)>& progress)
+      : checkpoint_(checkpoint), disk_(disk), lane_(lane), progress_(progress) {}
 
   void Vector(const std::string& name, const TensorView& to, int64_t first = 0) {
     const TensorRecord& record = *checkpoint_.Find(name);
@@ -122,10 +51,41 @@ class Filler {
     Count(record);
   }
 
-  void Weight(const LinearSource& source, const LinearWeight& weight) {
-    std::vector<std::vector<std::byte>> aligned;  // copies of what lies unaligned in its file
+  // `resident`: the first panels, on the device; `streamed`: those behind them.
+  void Weight(const LinearSource& source, const LinearWeight& weight, const TensorView& resident,
+              std::span<const StreamedPanels> streamed) {
+    std::vector<std::vector<std::byte>> aligned;
+    PackLinearArgs args{.form = source.form, .in_features = weight.in_features, .out_features = weight.out_features};
+    const std::vector<TensorView> sources = Sources(source, aligned);
+    args.sources = sources;
+    if (resident.dim(0) > 0) {
+      args.panels = resident;
+      PackLinear(lane_, args);
+    }
+    for (const StreamedPanels& run : streamed) {
+      args.first_panel = run.first_panel;
+      Streamed(run, args);
+    }
+    int64_t first = 0;
+    for (const MatrixName& matrix : source.matrices) {
+      Count(*checkpoint_.Find(matrix.name + ".weight"));
+      if (source.bias) Vector(matrix.name + ".bias", weight.bias, first);
+      first += matrix.out_features;
+    }
+  }
+
+  void Table(const std::string& name, std::byte* to) {
+    const TensorRecord& record = *checkpoint_.Find(name);
+    lane_.Copy(to, record.data.data(), static_cast<int64_t>(record.data.size()), "load");
+    lane_.Synchronize();
+    Count(record);
+  }
+
+ private:
+  // The matrices where they lie; copies, kept in `aligned`, of what lies unaligned in its file.
+  std::vector<TensorView> Sources(const LinearSource& source, std::vector<std::vector<std::byte>>& aligned) const {
     std::vector<TensorView> views;
-    for (const Matrix& matrix : source.matrices) {
+    for (const MatrixName& matrix : source.matrices) {
       const TensorRecord& record = *checkpoint_.Find(matrix.name + ".weight");
       const std::byte* data = record.data.data();
       if (reinterpret_cast<uintptr_t>(data) % SizeOf(*record.dtype) != 0) {
@@ -135,29 +95,32 @@ class Filler {
       views.emplace_back(nullptr, const_cast<std::byte*>(data), *record.dtype,
                          std::initializer_list<int64_t>{matrix.out_features, source.in_features});
     }
-    PackLinear(lane_, views, weight);
-    int64_t first = 0;
-    for (const Matrix& matrix : source.matrices) {
-      Count(*checkpoint_.Find(matrix.name + ".weight"));
-      if (source.bias) Vector(matrix.name + ".bias", weight.bias, first);
-      first += matrix.out_features;
-    }
+    return views;
   }
 
-  void Table(const std::string& name, const TensorView& to) {
-    const TensorRecord& record = *checkpoint_.Find(name);
-    lane_.Copy(to.data(), record.data.data(), to.bytes(), "load");
-    lane_.Synchronize();
-    Count(record);
+  void Streamed(const StreamedPanels& run, PackLinearArgs args) {
+    const auto pack_at = [&](std::byte* data) {
+      args.panels = TensorView(nullptr, data, args.sources[0].dtype(), {run.panels, args.in_features, kPanelWidth});
+      PackLinear(lane_, args);
+    };
+    if (run.transfer.host != nullptr) return pack_at(run.transfer.host);
+    const int64_t pages = (run.transfer.bytes + DiskTier::kAlignmentBytes - 1) / DiskTier::kAlignmentBytes;
+    std::unique_ptr<std::byte[], void (*)(std::byte*)> memory(
+        new (std::align_val_t{DiskTier::kAlignmentBytes}) std::byte[pages * DiskTier::kAlignmentBytes],
+        [](std::byte* p) { ::operator delete[](p, std::align_val_t{DiskTier::kAlignmentBytes}); });
+    pack_at(memory.get());
+    disk_->Finish(disk_->Start({.write = true,
+                                .offset = run.transfer.disk_offset,
+                                .memory = {memory.get(), static_cast<size_t>(pages * DiskTier::kAlignmentBytes)}}));
   }
 
- private:
   void Count(const TensorRecord& record) {
     bytes_ += static_cast<int64_t>(record.data.size());
     if (progress_) progress_(bytes_);
   }
 
   const Checkpoint& checkpoint_;
+  DiskTier* const disk_;
   Lane& lane_;
   const std::function<void(int64_t)>& progress_;
   int64_t bytes_ = 0;
@@ -165,45 +128,64 @@ class Filler {
 
 }  // namespace
 
-LlamaWeights CutWeights(const ModelConfig& config, const Checkpoint& checkpoint, Arena& arena) {
-  Cutter cut(checkpoint, arena);
-  LlamaWeights weights;
-  weights.embedding = cut.Table("model.embed_tokens.weight", config.vocab, config.hidden);
-  weights.inverse_frequency = arena.Cut(DType::kF32, {config.head_dim / 2});
+void Weights::Cut(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, Arena& arena) {
+  llama_ = {};
+  const DType embedding_type = *checkpoint.Require(EmbeddingName(), {config.vocab, config.hidden}).dtype;
+  if (plan.embedding_on_device) llama_.embedding = arena.Cut(embedding_type, {config.vocab, config.hidden});
+  llama_.inverse_frequency = arena.Cut(DType::kF32, {config.head_dim / 2});
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerSources sources = SourcesOf(config, layer);
-    weights.layers.push_back({.attention_norm = cut.Vector(sources.attention_norm, config.hidden),
-                              .qkv = cut.Weight(sources.qkv),
-                              .attention_out = cut.Weight(sources.attention_out),
-                              .mlp_norm = cut.Vector(sources.mlp_norm, config.hidden),
-                              .gate_up = cut.Weight(sources.gate_up),
-                              .down = cut.Weight(sources.down)});
+    LlamaLayerWeights& to = llama_.layers.emplace_back();
+    to = {.attention_norm = CutVector(checkpoint, sources.attention_norm, config.hidden, arena),
+          .qkv = CutLinear(checkpoint, sources.qkv, arena),
+          .attention_out = CutLinear(checkpoint, sources.attention_out, arena),
+          .mlp_norm = CutVector(checkpoint, sources.mlp_norm, config.hidden, arena),
+          .gate_up = CutLinear(checkpoint, sources.gate_up, arena),
+          .down = CutLinear(checkpoint, sources.down, arena)};
+    to.qkv.panels = store_.Resident(layer, LayerMatrix::kQkv);
+    to.attention_out.panels = store_.Resident(layer, LayerMatrix::kAttentionOut);
+    to.gate_up.panels = store_.Resident(layer, LayerMatrix::kGateUp);
+    to.down.panels = store_.Resident(layer, LayerMatrix::kDown);
   }
-  weights.final_norm = cut.Vector("model.norm.weight", config.hidden);
-  weights.lm_head = cut.Weight(LmHeadSource(config));
-  weights.rope_scaling = ComputeRopeFrequencies(config).scaling;
-  return weights;
+  llama_.final_norm = CutVector(checkpoint, FinalNormName(), config.hidden, arena);
+  llama_.lm_head = CutLinear(checkpoint, LmHeadSource(config), arena);
+  llama_.lm_head.panels =
+      arena.Cut(plan.shard.lm_head_type, {LinearPanels(LinearForm::kPlain, config.vocab), config.hidden, kPanelWidth});
+  llama_.rope_scaling = ComputeRopeFrequencies(config).scaling;
 }
 
-void FillWeights(const ModelConfig& config, const Checkpoint& checkpoint, Lane& lane, const LlamaWeights& weights,
-                 const std::function<void(int64_t bytes)>& progress) {
-  Filler fill(checkpoint, lane, progress);
-  fill.Table("model.embed_tokens.weight", weights.embedding);
+Weights::Weights(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, const WeightTiers& tiers,
+                 Lane& lane, const std::function<void(int64_t bytes)>& progress)
+    : store_(tiers.device, tiers.host, tiers.disk, plan) {
+  Arena sizes;
+  Cut(config, checkpoint, plan, sizes);
+  arena_ = Arena(tiers.device, sizes.used_bytes(), "the weights");
+  Cut(config, checkpoint, plan, arena_);
+  if (!plan.embedding_on_device) {
+    host_embedding_ =
+        tiers.host.Cut(static_cast<int64_t>(checkpoint.Find(EmbeddingName())->data.size()), "the embedding");
+  }
+  Filler fill(checkpoint, tiers.disk, lane, progress);
+  fill.Table(EmbeddingName(),
+             plan.embedding_on_device ? static_cast<std::byte*>(llama_.embedding.data()) : host_embedding_.data());
   const RopeFrequencies rope = ComputeRopeFrequencies(config);
-  lane.Copy(weights.inverse_frequency.data(), rope.inverse.data(), weights.inverse_frequency.bytes(), "load");
+  lane.Copy(llama_.inverse_frequency.data(), rope.inverse.data(), llama_.inverse_frequency.bytes(), "load");
   lane.Synchronize();
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerSources sources = SourcesOf(config, layer);
-    const LlamaLayerWeights& to = weights.layers[layer];
+    const LlamaLayerWeights& to = llama_.layers[layer];
+    const auto weight = [&](const LinearSource& source, const LinearWeight& linear, LayerMatrix matrix) {
+      fill.Weight(source, linear, linear.panels, store_.Streamed(layer, matrix));
+    };
     fill.Vector(sources.attention_norm, to.attention_norm);
-    fill.Weight(sources.qkv, to.qkv);
-    fill.Weight(sources.attention_out, to.attention_out);
+    weight(sources.qkv, to.qkv, LayerMatrix::kQkv);
+    weight(sources.attention_out, to.attention_out, LayerMatrix::kAttentionOut);
     fill.Vector(sources.mlp_norm, to.mlp_norm);
-    fill.Weight(sources.gate_up, to.gate_up);
-    fill.Weight(sources.down, to.down);
+    weight(sources.gate_up, to.gate_up, LayerMatrix::kGateUp);
+    weight(sources.down, to.down, LayerMatrix::kDown);
   }
-  fill.Vector("model.norm.weight", weights.final_norm);
-  fill.Weight(LmHeadSource(config), weights.lm_head);
+  fill.Vector(FinalNormName(), llama_.final_norm);
+  fill.Weight(LmHeadSource(config), llama_.lm_head, llama_.lm_head.panels, {});
 }
 
 }  // namespace triforce

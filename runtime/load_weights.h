@@ -1,22 +1,49 @@
-// Weights from a checkpoint's files into a device's memory, packed as the ops want them.
+// Weights from a checkpoint's files into the places that the plan has for them, packed as the ops want them.
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <span>
 
 #include "kernels/core/arena.h"
+#include "kernels/core/device.h"
 #include "kernels/core/lane.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/llama.h"
+#include "offload/plan.h"
+#include "offload/weight_store.h"
 
 namespace triforce {
 
-// Cuts all weights of the model from `arena`, which may be a measuring one; types are those of the checkpoint's
-// tensors. Throws Error (kInvalidInput, kUnsupported) where a tensor is missing or is not as `config` has it.
-LlamaWeights CutWeights(const ModelConfig& config, const Checkpoint& checkpoint, Arena& arena);
+// The tiers that weights are put into.
+struct WeightTiers {
+  Device& device;
+  HostPool& host;
+  DiskTier* disk = nullptr;  // null where the plan has nothing on disk
+};
 
-// Fills what CutWeights has cut. `progress` is called with bytes read so far, and may throw to stop.
-void FillWeights(const ModelConfig& config, const Checkpoint& checkpoint, Lane& lane, const LlamaWeights& weights,
-                 const std::function<void(int64_t bytes)>& progress);
+// A model's weights. Linear layers have their resident panels in `llama`, the others in `store`.
+class Weights {
+ public:
+  // Takes memory and fills it. `progress` is called with bytes read so far, and may throw to stop. `plan` outlives
+  // this. Throws Error: kOutOfMemory; kInvalidInput, kUnsupported where a tensor is missing or is not as `config` has
+  // it; kIo.
+  Weights(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, const WeightTiers& tiers,
+          Lane& lane, const std::function<void(int64_t bytes)>& progress);
+
+  const LlamaWeights& llama() const { return llama_; }
+  const WeightStore& store() const { return store_; }
+  // [vocab, hidden] rows on the host, where the embedding is not on the device; otherwise empty.
+  std::span<const std::byte> host_embedding() const { return host_embedding_; }
+
+ private:
+  void Cut(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, Arena& arena);
+
+  WeightStore store_;
+  Arena arena_;
+  LlamaWeights llama_;
+  std::span<std::byte> host_embedding_;
+};
 
 }  // namespace triforce

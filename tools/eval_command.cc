@@ -12,6 +12,7 @@
 #include "kernels/core/error.h"
 #include "models/output_file.h"
 #include "models/safetensors.h"
+#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -46,8 +47,14 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   std::optional<OutputFile> stats_file;
   if (!flags.stats_json.empty()) stats_file.emplace(flags.stats_json);
   const std::unique_ptr<Trace> trace = NewTrace(flags.model);
-  const std::unique_ptr<Engine> engine = LoadEngine(flags.model, trace.get(), stop);
-  const std::unique_ptr<Session> session = engine->NewSession(context);
+  const std::unique_ptr<Engine> engine =
+      LoadEngine(flags.model,
+                 {.kv_type = *ParseFloatDType(flags.model.kv_type),
+                  .context_tokens = context,
+                  .predict_tokens = 0,
+                  .device_bytes = flags.model.device_memory == "auto" ? 0 : *ParseBytes(flags.model.device_memory)},
+                 trace.get(), stop);
+  const std::unique_ptr<Session> session = engine->NewSession();
 
   double nll_sum = 0;
   int64_t done = 0;

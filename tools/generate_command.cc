@@ -15,6 +15,7 @@
 #include "models/generation_config.h"
 #include "models/output_file.h"
 #include "runtime/generate.h"
+#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -156,8 +157,14 @@ class GenerateRun {
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
-    engine_ = LoadEngine(flags_.model, trace.get(), stop_);
-    session_ = engine_->NewSession(context);
+    engine_ =
+        LoadEngine(flags_.model,
+                   {.kv_type = *ParseFloatDType(flags_.model.kv_type),
+                    .context_tokens = context,
+                    .predict_tokens = std::max<int64_t>(0, flags_.predict),
+                    .device_bytes = flags_.model.device_memory == "auto" ? 0 : *ParseBytes(flags_.model.device_memory)},
+                   trace.get(), stop_);
+    session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
     if (logits && !flags_.no_display_prompt) Print(input.text + (flags_.samples > 1 ? "\n" : ""));

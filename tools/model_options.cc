@@ -131,13 +131,12 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
   return context;
 }
 
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, Trace* trace, std::stop_token stop) {
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, PlanInput plan, Trace* trace, std::stop_token stop) {
   Progress progress("loading", Progress::Unit::kBytes);
   return std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
-      .kv_type = *ParseFloatDType(options.kv_type),
+      .plan = std::move(plan),
       .threads = options.threads,
-      .device_memory_bytes = options.device_memory == "auto" ? 0 : *ParseBytes(options.device_memory),
       .trace = trace,
       .load_progress =
           [&](int64_t done, int64_t total) {

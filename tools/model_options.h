@@ -65,7 +65,7 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more);
 
 // Loads the model, with a progress bar. Throws Interrupted where `stop` is requested meanwhile.
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, Trace* trace, std::stop_token stop);
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, PlanInput plan, Trace* trace, std::stop_token stop);
 
 // The trace that --trace asks for; null where it does not.
 std::unique_ptr<Trace> NewTrace(const ModelOptions& options);

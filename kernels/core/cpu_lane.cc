@@ -1,5 +1,9 @@
 #include "kernels/core/cpu_lane.h"
 
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -8,6 +12,12 @@
 #include "kernels/core/trace.h"
 
 namespace triforce {
+namespace {
+
+// Two copies closer than this follow one another on the link without a gap.
+constexpr int64_t kBackToBackNs = 50'000;
+
+}  // namespace
 
 bool CpuEvent::Done() const {
   const std::lock_guard lock(state_->mutex);
@@ -16,15 +26,17 @@ bool CpuEvent::Done() const {
 
 void CpuEvent::Wait() const { state_->WaitUntil(recorded_); }
 
-void CpuEvent::State::Complete(uint64_t recording) {
+void CpuEvent::State::Complete(uint64_t recording, std::exception_ptr lane_error) {
   const std::lock_guard lock(mutex);
   completed = recording;
+  error = std::move(lane_error);
   changed.notify_all();
 }
 
-void CpuEvent::State::WaitUntil(uint64_t recording) const {
+std::exception_ptr CpuEvent::State::WaitUntil(uint64_t recording) const {
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return completed >= recording; });
+  return error;
 }
 
 CpuLane::CpuLane(Device& device, const LaneOptions& options, Trace* trace)
@@ -46,14 +58,24 @@ CpuLane::~CpuLane() {
 
 void CpuLane::Record(Event& event) {
   CpuEvent& cpu_event = static_cast<CpuEvent&>(event);
-  Queue(nullptr, /*always=*/true,
-        [state = cpu_event.state_, recording = ++cpu_event.recorded_](Team&) { state->Complete(recording); });
+  Queue(nullptr, /*always=*/true, [this, state = cpu_event.state_, recording = ++cpu_event.recorded_](Team&) {
+    std::exception_ptr error;
+    {
+      const std::lock_guard lock(mutex_);
+      error = error_;
+    }
+    state->Complete(recording, error);
+  });
 }
 
 void CpuLane::WaitFor(const Event& event) {
   const CpuEvent& cpu_event = static_cast<const CpuEvent&>(event);
-  Queue("wait", /*always=*/true,
-        [state = cpu_event.state_, recording = cpu_event.recorded_](Team&) { state->WaitUntil(recording); });
+  Queue("wait", /*always=*/true, [this, state = cpu_event.state_, recording = cpu_event.recorded_](Team&) {
+    const int64_t begin_ns = Trace::Now();
+    const std::exception_ptr error = state->WaitUntil(recording);
+    waited_ns_ += Trace::Now() - begin_ns;
+    if (error != nullptr) std::rethrow_exception(error);
+  });
 }
 
 void CpuLane::Synchronize() {
@@ -63,7 +85,26 @@ void CpuLane::Synchronize() {
 }
 
 void CpuLane::Copy(void* destination, const void* source, int64_t bytes, const char* name) {
-  Run(name, [=](Team&) { std::memcpy(destination, source, bytes); });
+  if (options_.copy_gbps > 0) {
+    Run(name, [=, this](Team&) { ThrottledCopy(destination, source, bytes); });
+  } else {
+    Run(name, [=](Team&) { std::memcpy(destination, source, bytes); });
+  }
+}
+
+void CpuLane::ThrottledCopy(void* destination, const void* source, int64_t bytes) {
+  // A copy begins when it is its turn and the link is free. What the system let the last one oversleep is no use of
+  // the link: where this copy follows at once, it began when the link became free.
+  const int64_t now_ns = Trace::Now();
+  const int64_t begin_ns = now_ns - copy_ended_ns_ < kBackToBackNs ? link_free_ns_ : now_ns;
+  std::memcpy(destination, source, bytes);
+  link_free_ns_ = begin_ns + static_cast<int64_t>(static_cast<double>(bytes) / options_.copy_gbps);
+  std::this_thread::sleep_for(std::chrono::nanoseconds(link_free_ns_ - Trace::Now()));
+  copy_ended_ns_ = Trace::Now();
+}
+
+void CpuLane::Call(void (*function)(void* context), void* context, const char* name) {
+  Queue(name, /*always=*/true, [function, context](Team&) { function(context); });
 }
 
 CpuLane::Task& CpuLane::BeginQueue() {
@@ -82,6 +123,7 @@ void CpuLane::EndQueue() {
 
 void CpuLane::ThreadMain() {
   Team team(options_.threads);
+  ::prctl(PR_SET_TIMERSLACK, 1UL);  // throttled copies end on time, and not 50 us later
   std::unique_lock lock(mutex_);
   while (true) {
     work_.wait(lock, [this] { return stop_ || finished_ < queued_; });

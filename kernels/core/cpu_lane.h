@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
@@ -32,9 +33,10 @@ class CpuEvent final : public Event {
   struct State {
     mutable std::mutex mutex;
     mutable std::condition_variable changed;
-    uint64_t completed = 0;  // guarded by mutex: the latest recording whose work is done
-    void Complete(uint64_t recording);
-    void WaitUntil(uint64_t recording) const;
+    uint64_t completed = 0;    // guarded by mutex: the latest recording whose work is done
+    std::exception_ptr error;  // guarded by mutex: what the recording lane had failed with by then
+    void Complete(uint64_t recording, std::exception_ptr lane_error);
+    std::exception_ptr WaitUntil(uint64_t recording) const;
   };
   // Shared with the tasks in the lanes' queues, which may run after the event is gone.
   std::shared_ptr<State> state_ = std::make_shared<State>();
@@ -54,6 +56,8 @@ class CpuLane final : public Lane {
   void WaitFor(const Event& event) override;
   void Synchronize() override;
   void Copy(void* destination, const void* source, int64_t bytes, const char* name) override;
+  void Call(void (*function)(void* context), void* context, const char* name) override;
+  int64_t waited_ns() const override { return waited_ns_.load(); }
 
   // Queues task(team), to be called on the lane's thread. `name` (a literal) is the span's in the trace, none if null.
   // Nothing is allocated: a task's captures have to fit kTaskBytes. Waits while the queue is full.
@@ -90,12 +94,18 @@ class CpuLane final : public Lane {
   Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
   void EndQueue();
   void ThreadMain();
+  void ThrottledCopy(void* destination, const void* source, int64_t bytes);
   void Execute(Task& task, Team& team);
 
   Device& device_;
   const LaneOptions options_;
   Trace* const trace_;
   const int trace_row_;
+
+  std::atomic<int64_t> waited_ns_{0};
+  // Of throttled copies, on the lane's thread: when the link is free again, and when the last copy really ended.
+  int64_t link_free_ns_ = 0;
+  int64_t copy_ended_ns_ = 0;
 
   std::vector<Task> tasks_;  // a ring: slots [finished_, queued_) are waiting or running
   std::mutex mutex_;

@@ -103,6 +103,56 @@ TEST_CASE("an error passes over what is queued behind it, completes events and c
   CHECK(ran);
 }
 
+TEST_CASE("an error reaches the lanes that wait for the failed one's events, and those only") {
+  CpuDevice device(1 << 20);
+  const std::unique_ptr<Lane> copy = device.NewLane({.name = "copy"});
+  const std::unique_ptr<Lane> compute = device.NewLane({.name = "compute"});
+  const std::unique_ptr<Lane> other = device.NewLane({.name = "other"});
+  const std::unique_ptr<Event> before = device.NewEvent(), after = device.NewEvent();
+  copy->Record(*before);
+  AsCpu(*copy).Run("fail", [](Team&) { throw Error(ErrorKind::kIo, "file", "cut short"); });
+  copy->Record(*after);
+  bool ran = false;
+  compute->WaitFor(*after);
+  AsCpu(*compute).Run("use", [&ran](Team&) { ran = true; });
+  other->WaitFor(*before);
+  CHECK_THROWS_WITH_AS(compute->Synchronize(), "file: cut short", Error);
+  CHECK_FALSE(ran);
+  CHECK_NOTHROW(other->Synchronize());
+  CHECK_THROWS_AS(copy->Synchronize(), Error);
+}
+
+TEST_CASE("a host function runs in order, also behind an error, and its own error comes out") {
+  CpuDevice device(1 << 20);
+  const std::unique_ptr<Lane> lane = device.NewLane({.name = "lane"});
+  int calls = 0;
+  const auto count = [](void* context) { ++*static_cast<int*>(context); };
+  AsCpu(*lane).Run("before", [&calls](Team&) { calls = 10; });
+  lane->Call(count, &calls, "count");
+  lane->Synchronize();
+  CHECK(calls == 11);
+  lane->Call([](void*) { throw Error(ErrorKind::kIo, "disk", "gone"); }, nullptr, "fail");
+  lane->Call(count, &calls, "count");
+  CHECK_THROWS_WITH_AS(lane->Synchronize(), "disk: gone", Error);
+  CHECK(calls == 12);
+}
+
+TEST_CASE("a throttled lane copies all the same, in order, and counts what it waits for") {
+  CpuDevice device(1 << 20);
+  const std::unique_ptr<Lane> lane = device.NewLane({.name = "copy", .copy_gbps = 0.01});
+  const std::unique_ptr<Lane> other = device.NewLane({.name = "other"});
+  const std::unique_ptr<Event> event = device.NewEvent();
+  std::vector<int> from(1000, 7), middle(1000), to(1000);
+  lane->Copy(middle.data(), from.data(), 4000, "copy");
+  lane->Copy(to.data(), middle.data(), 4000, "copy");
+  lane->Record(*event);
+  other->WaitFor(*event);
+  other->Synchronize();
+  CHECK(to == from);
+  CHECK(other->waited_ns() > 0);
+  CHECK(lane->waited_ns() == 0);
+}
+
 TEST_CASE("memory: counted, limited, zeroed, given back") {
   CpuDevice device(10000);
   {

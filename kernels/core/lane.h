@@ -5,8 +5,9 @@
 // every op takes one and returns at once. Lanes are for one queueing thread at a time; Events may be waited for from
 // any.
 //
-// Errors: what goes wrong in queued work is kept, the work queued behind it is passed over (events still complete, so
-// that nothing hangs), and Synchronize throws it.
+// Errors: what goes wrong in queued work is kept, the work queued behind it is passed over, and Synchronize throws it.
+// Events still complete, so that nothing hangs, and carry the error to the lanes that wait for them, which rest on
+// that work.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,8 @@ class Device;
 struct LaneOptions {
   std::string name;  // of its row in the trace: "compute", "copy"
   int threads = 1;   // CPU device: workers that share each op
+  // Copy takes at least bytes / so many 10^9 bytes per second, to stand for a slower link; 0: as fast as it goes.
+  double copy_gbps = 0;
 };
 
 class Event {
@@ -43,6 +46,13 @@ class Lane {
   virtual void WaitFor(const Event& event) = 0;
   // The host waits until the lane is empty. Throws what queued work has thrown since the last call.
   virtual void Synchronize() = 0;
+
+  // Queues function(context) on the host, in order with the lane's other work, which waits for its end: for what a
+  // device cannot do itself, such as waiting for a disk. It is also called where earlier work has failed. What it
+  // throws is the lane's error. `name` (a literal) is the span's in the trace.
+  virtual void Call(void (*function)(void* context), void* context, const char* name) = 0;
+  // Nanoseconds that the lane has spent so far waiting for events.
+  virtual int64_t waited_ns() const = 0;
 
   // Copies between any memory that the device reaches; `name` (a literal) is the span's in the trace.
   virtual void Copy(void* destination, const void* source, int64_t bytes, const char* name) = 0;

@@ -10,7 +10,7 @@ namespace triforce {
 
 // attention_cpu.cc
 void AttentionPartialCpu(Team& team, const AttentionArgs& args, const AttentionPartials& partials);
-void AttentionMergeCpu(Team& team, const AttentionPartials& partials, const TensorView& out);
+void AttentionMergeCpu(Team& team, const AttentionMergeArgs& args);
 void AttentionPrefillCpu(Team& team, const AttentionArgs& args, const TensorView& out);
 
 namespace {
@@ -26,10 +26,16 @@ void CheckRows(const TensorView& t, int64_t rows, int64_t heads, int64_t head_di
 void Check(const AttentionArgs& args) {
   CheckKvView(args.kv);
   CheckRows(args.q, args.rows(), args.heads(), args.kv.head_dim());
-  TF_CHECK(args.rows() > 0 && args.heads() % args.kv.kv_heads() == 0 && args.kv.head_dim() <= kMaxHeadDim,
-           "q {}, values {}", args.q.ToString(), args.kv.values.ToString());
-  TF_CHECK(args.visible >= 0 && args.VisibleTo(args.rows() - 1) <= args.kv.capacity(), "{} + {} rows of {}",
-           args.visible, args.rows(), args.kv.capacity());
+  TF_CHECK(
+      args.rows() > 0 && args.heads() % args.kv.kv_heads == 0 && args.kv.head_dim() <= kMaxHeadDim && args.visible >= 0,
+      "q {}, KV {}, {} visible", args.q.ToString(), args.kv.blocks.ToString(), args.visible);
+}
+
+void CheckWhole(const AttentionArgs& args, const TensorView& out) {
+  Check(args);
+  CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
+  TF_CHECK(args.kv.first_entry == 0 && args.VisibleTo(args.rows() - 1) <= args.kv.end_position(), "{} + {} rows of {}",
+           args.visible, args.rows(), args.kv.blocks.ToString());
 }
 
 void CheckPartials(const AttentionPartials& partials) {
@@ -45,7 +51,7 @@ void CheckPartials(const AttentionPartials& partials) {
 template <typename T>
 void ReferenceRow(const AttentionArgs& args, int64_t row, int64_t head, float* out) {
   const int64_t head_dim = args.kv.head_dim();
-  const int64_t kv_head = head / (args.heads() / args.kv.kv_heads());
+  const int64_t kv_head = head / args.group();
   const int64_t visible = args.VisibleTo(row);
   const float* q = args.q.as<float>() + row * args.q.stride(0) + head * head_dim;
   std::vector<double> scores(visible);
@@ -70,27 +76,31 @@ void ReferenceRow(const AttentionArgs& args, int64_t row, int64_t head, float* o
 void AttentionPartial(Lane& lane, const AttentionArgs& args, const AttentionPartials& partials) {
   Check(args);
   CheckPartials(partials);
-  TF_CHECK(partials.out.dim(0) == KvBlocks(args.VisibleTo(args.rows() - 1)) && partials.out.dim(1) == args.rows() &&
-               partials.out.dim(2) == args.heads() && partials.out.dim(3) == args.kv.head_dim(),
+  TF_CHECK(partials.out.dim(0) == args.kv.entries() && partials.out.dim(1) == args.rows() &&
+               partials.out.dim(2) == args.group() && partials.out.dim(3) == args.kv.head_dim(),
            "partials {} for q {}", partials.out.ToString(), args.q.ToString());
   AsCpu(lane).Run("attention", [args, partials](Team& team) { AttentionPartialCpu(team, args, partials); });
 }
 
-void AttentionMerge(Lane& lane, const AttentionPartials& partials, const TensorView& out) {
-  CheckPartials(partials);
-  CheckRows(out, partials.out.dim(1), partials.out.dim(2), partials.out.dim(3));
-  AsCpu(lane).Run("attention_merge", [partials, out](Team& team) { AttentionMergeCpu(team, partials, out); });
+void AttentionMerge(Lane& lane, const AttentionMergeArgs& args) {
+  CheckPartials(args.partials);
+  const TensorView& partials = args.partials.out;
+  CheckRows(args.state.out, partials.dim(1), partials.dim(2) * args.kv_heads, partials.dim(3));
+  for (const TensorView& t : {args.state.max, args.state.sum}) {
+    TF_CHECK(t.rank() == 2 && t.dtype() == DType::kF32 && t.dense() && t.dim(0) == args.state.out.dim(0) &&
+                 t.dim(1) == args.state.out.dim(1),
+             "{}", t.ToString());
+  }
+  AsCpu(lane).Run("attention_merge", [args](Team& team) { AttentionMergeCpu(team, args); });
 }
 
 void AttentionPrefill(Lane& lane, const AttentionArgs& args, const TensorView& out) {
-  Check(args);
-  CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
+  CheckWhole(args, out);
   AsCpu(lane).Run("attention_prefill", [args, out](Team& team) { AttentionPrefillCpu(team, args, out); });
 }
 
 void AttentionReference(const AttentionArgs& args, const TensorView& out) {
-  Check(args);
-  CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
+  CheckWhole(args, out);
   for (int64_t row = 0; row < args.rows(); ++row) {
     for (int64_t head = 0; head < args.heads(); ++head) {
       WithFloatType(args.kv.dtype(), [&]<typename T>(T) {

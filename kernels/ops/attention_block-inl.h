@@ -39,13 +39,16 @@ struct Block {
   int64_t head_dim = 0;
 };
 
+// Entry `entry` of the view, its first `tokens` tokens.
 template <typename T>
-Block<T> BlockOf(const KvView& kv, int64_t kv_head, int64_t first, int64_t tokens) {
+Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens) {
   Block<T> block;
   block.head_dim = kv.head_dim();
-  for (int64_t tile = 0; tile * kKeyTile < tokens; ++tile) {
-    block.keys[tile] = KeyTileAt<T>(kv, kv_head, first + tile * kKeyTile);
-    block.values[tile] = ValueAt<T>(kv, kv_head, first + tile * kKeyTile);
+  const T* const keys = KeysOf<T>(kv, entry);
+  const T* const values = ValuesOf<T>(kv, entry);
+  for (int64_t token = 0; token < tokens; token += kKeyTile) {
+    block.keys[token / kKeyTile] = keys + token * block.head_dim;
+    block.values[token / kKeyTile] = values + token * block.head_dim;
   }
   return block;
 }

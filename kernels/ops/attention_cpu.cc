@@ -24,7 +24,7 @@ constexpr int64_t kMaxHeadDim = 256;
 struct Queries {
   const AttentionArgs& args;
   int64_t kv_head;
-  int64_t group = args.heads() / args.kv.kv_heads();
+  int64_t group = args.group();
   int64_t count = args.rows() * group;
 
   int64_t Row(int64_t n) const { return n / group; }
@@ -39,24 +39,22 @@ struct Queries {
 };
 
 template <typename T>
-void PartialsOfBlock(const Queries& queries, int64_t index, const AttentionPartials& partials, float* scores) {
-  const int64_t first = index * kKvBlock;
-  const Block<T> block =
-      BlockOf<T>(queries.args.kv, queries.kv_head, first, queries.VisibleIn(first, queries.count - 1));
+void PartialsOfEntry(const Queries& queries, int64_t index, const AttentionPartials& partials, float* scores) {
+  const int64_t first = queries.args.kv.BlockOf(index) * kKvBlock;
+  const Block<T> block = BlockOf<T>(queries.args.kv, index, queries.VisibleIn(first, queries.count - 1));
   for (int64_t n = 0; n < queries.count; n += kQueryTile) {
     const int count = static_cast<int>(std::min<int64_t>(kQueryTile, queries.count - n));
     Tile tile;
-    int64_t entry[kQueryTile];
+    const int64_t entry = index * queries.count + n;  // of partials, as queries are numbered
     for (int r = 0; r < count; ++r) {
-      entry[r] = (index * queries.args.rows() + queries.Row(n + r)) * queries.args.heads() + queries.Head(n + r);
       tile.q[r] = queries.Vector(n + r);
       tile.visible[r] = queries.VisibleIn(first, n + r);
-      tile.out[r] = partials.out.as<float>() + entry[r] * block.head_dim;
+      tile.out[r] = partials.out.as<float>() + (entry + r) * block.head_dim;
     }
     TileTimesBlock(tile, count, block, queries.args.scale, scores);
     for (int r = 0; r < count; ++r) {
-      partials.max.as<float>()[entry[r]] = tile.max[r];
-      partials.sum.as<float>()[entry[r]] = tile.sum[r];
+      partials.max.as<float>()[entry + r] = tile.max[r];
+      partials.sum.as<float>()[entry + r] = tile.sum[r];
     }
   }
 }
@@ -95,7 +93,8 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
   for (int64_t n = begin; n < end; ++n) std::fill_n(out_of(n), head_dim, 0.0f);
   const int64_t visible = queries.args.VisibleTo(queries.Row(end - 1));
   for (int64_t first = 0; first < visible; first += kKvBlock) {
-    const Block<T> block = BlockOf<T>(queries.args.kv, queries.kv_head, first, queries.VisibleIn(first, end - 1));
+    const Block<T> block = BlockOf<T>(queries.args.kv, first / kKvBlock * queries.args.kv.kv_heads + queries.kv_head,
+                                      queries.VisibleIn(first, end - 1));
     for (int64_t n = begin; n < end; n += kQueryTile) {
       const int count = static_cast<int>(std::min<int64_t>(kQueryTile, end - n));
       Tile tile;
@@ -114,10 +113,9 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
 }
 
 void PartialImpl(Team& team, const AttentionArgs& args, const AttentionPartials& partials) {
-  const int64_t blocks = partials.out.dim(0);
-  team.For(blocks * args.kv.kv_heads(), [&](Worker& worker, int64_t item) {
+  team.For(args.kv.entries(), [&](Worker& worker, int64_t entry) {
     WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
-      PartialsOfBlock<T>({args, item / blocks}, item % blocks, partials,
+      PartialsOfEntry<T>({args, args.kv.HeadOf(entry)}, entry, partials,
                          reinterpret_cast<float*>(worker.scratch.data()));
     });
   });
@@ -126,7 +124,7 @@ void PartialImpl(Team& team, const AttentionArgs& args, const AttentionPartials&
 void PrefillImpl(Team& team, const AttentionArgs& args, const TensorView& out) {
   static_assert((kQueryTile * (kKvBlock + kMaxHeadDim)) * sizeof(float) <= Team::kScratchBytes);
   const int64_t groups = (Queries{args, 0}.count + kQueryGroup - 1) / kQueryGroup;
-  team.For(groups * args.kv.kv_heads(), [&](Worker& worker, int64_t item) {
+  team.For(groups * args.kv.kv_heads, [&](Worker& worker, int64_t item) {
     const int64_t group = groups - 1 - item % groups;  // the longest first
     WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
       PrefillGroup<T>({args, item / groups}, group * kQueryGroup, out, reinterpret_cast<float*>(worker.scratch.data()));
@@ -134,18 +132,28 @@ void PrefillImpl(Team& team, const AttentionArgs& args, const TensorView& out) {
   });
 }
 
-void MergeImpl(Team& team, const AttentionPartials& partials, const TensorView& out) {
-  const int64_t blocks = partials.out.dim(0), rows = out.dim(0), heads = out.dim(1), head_dim = out.dim(2);
+void MergeImpl(Team& team, const AttentionMergeArgs& args) {
+  const int64_t rows = args.state.out.dim(0), heads = args.state.out.dim(1), head_dim = args.state.out.dim(2);
+  const int64_t entries = args.partials.out.dim(0), group = args.partials.out.dim(2);
   team.For(rows * heads, [&](Worker&, int64_t item) {
-    float* const to = out.as<float>() + item / heads * out.stride(0) + item % heads * head_dim;
-    std::fill_n(to, head_dim, 0.0f);
+    const int64_t row = item / heads, head = item % heads;
+    float* const to = args.state.out.as<float>() + row * args.state.out.stride(0) + head * head_dim;
     Merged merged;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t entry = block * rows * heads + item;
-      merged.Take(partials.max.as<float>()[entry], partials.sum.as<float>()[entry],
-                  partials.out.as<float>() + entry * head_dim, head_dim, to);
+    if (args.first) {
+      std::fill_n(to, head_dim, 0.0f);
+    } else {
+      merged = {args.state.max.as<float>()[item], args.state.sum.as<float>()[item]};
     }
-    merged.Normalise(head_dim, to);
+    // The first entry of this head's kv_head, and every kv_heads'th behind it.
+    int64_t entry = (head / group + args.kv_heads - args.first_entry % args.kv_heads) % args.kv_heads;
+    for (; entry < entries; entry += args.kv_heads) {
+      const int64_t i = (entry * rows + row) * group + head % group;
+      merged.Take(args.partials.max.as<float>()[i], args.partials.sum.as<float>()[i],
+                  args.partials.out.as<float>() + i * head_dim, head_dim, to);
+    }
+    if (args.last) merged.Normalise(head_dim, to);
+    args.state.max.as<float>()[item] = merged.max;
+    args.state.sum.as<float>()[item] = merged.sum;
   });
 }
 
@@ -169,9 +177,7 @@ void AttentionPrefillCpu(Team& team, const AttentionArgs& args, const TensorView
   HWY_DYNAMIC_DISPATCH(PrefillImpl)(team, args, out);
 }
 
-void AttentionMergeCpu(Team& team, const AttentionPartials& partials, const TensorView& out) {
-  HWY_DYNAMIC_DISPATCH(MergeImpl)(team, partials, out);
-}
+void AttentionMergeCpu(Team& team, const AttentionMergeArgs& args) { HWY_DYNAMIC_DISPATCH(MergeImpl)(team, args); }
 
 }  // namespace triforce
 #endif  // HWY_ONCE

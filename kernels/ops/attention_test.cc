@@ -25,8 +25,7 @@ const std::vector<Case> kCases = {
 };
 
 KvView NewKv(OpTest& test, const Case& c, int64_t capacity) {
-  return {test.New(c.dtype, {c.kv_heads, capacity / kKeyTile, c.head_dim * kKeyTile}),
-          test.New(c.dtype, {c.kv_heads, capacity, c.head_dim})};
+  return {test.New(c.dtype, {KvBlocks(capacity) * c.kv_heads, 2, kKvBlock * c.head_dim}), c.kv_heads};
 }
 
 // A KV whose `tokens` first positions are filled through kv_append and whose others are poison: what no row may see.
@@ -43,20 +42,44 @@ KvView RandomKv(OpTest& test, const Case& c, int64_t tokens, int64_t capacity) {
   return kv;
 }
 
-AttentionPartials NewPartials(OpTest& test, const AttentionArgs& args) {
-  const int64_t blocks = KvBlocks(args.VisibleTo(args.rows() - 1));
-  return {test.New(DType::kF32, {blocks, args.rows(), args.heads(), args.kv.head_dim()}),
-          test.New(DType::kF32, {blocks, args.rows(), args.heads()}),
-          test.New(DType::kF32, {blocks, args.rows(), args.heads()})};
+// Partials and state in memory for `rows` rows and `entries` entries; each row's result does not depend on how much.
+struct Memory {
+  Memory(OpTest& test, const AttentionArgs& args)
+      : entries(args.kv.entries()),
+        partials(test.New(DType::kF32, {entries * args.rows() * args.group() * (args.kv.head_dim() + 2)})),
+        out(test.New(DType::kF32, {args.rows(), args.heads(), args.kv.head_dim()})),
+        state(test.New(DType::kF32, {2 * args.rows() * args.heads()})) {}
+
+  AttentionPartials Partials(const AttentionArgs& args) const {
+    const int64_t n = args.kv.entries() * args.rows() * args.group(), head_dim = args.kv.head_dim();
+    return {partials.Slice(0, 0, n * head_dim).Reshape({args.kv.entries(), args.rows(), args.group(), head_dim}),
+            partials.Slice(0, n * head_dim, n * (head_dim + 1)).Reshape({args.kv.entries(), args.rows(), args.group()}),
+            partials.Slice(0, n * (head_dim + 1), n * (head_dim + 2))
+                .Reshape({args.kv.entries(), args.rows(), args.group()})};
+  }
+  AttentionState State(const AttentionArgs& args) const {
+    const int64_t n = args.rows() * args.heads();
+    return {out.Slice(0, 0, args.rows()), state.Slice(0, 0, n).Reshape({args.rows(), args.heads()}),
+            state.Slice(0, n, 2 * n).Reshape({args.rows(), args.heads()})};
+  }
+
+  int64_t entries;
+  TensorView partials, out, state;
+};
+
+// One view of the KV: partials and their merge.
+void Take(OpTest& test, const AttentionArgs& args, const Memory& memory, bool first, bool last) {
+  AttentionPartial(test.lane(), args, memory.Partials(args));
+  AttentionMerge(test.lane(),
+                 {memory.Partials(args), args.kv.kv_heads, args.kv.first_entry, memory.State(args), first, last});
 }
 
-std::vector<float> Decode(OpTest& test, const AttentionArgs& args) {
-  const AttentionPartials partials = NewPartials(test, args);
-  const TensorView out = test.New(DType::kF32, {args.rows(), args.heads(), args.kv.head_dim()});
-  AttentionPartial(test.lane(), args, partials);
-  AttentionMerge(test.lane(), partials, out);
-  return test.Read(out);
+std::vector<float> Decode(OpTest& test, const AttentionArgs& args, const Memory& memory) {
+  Take(test, args, memory, true, true);
+  return test.Read(memory.State(args).out);
 }
+
+std::vector<float> Decode(OpTest& test, const AttentionArgs& args) { return Decode(test, args, Memory(test, args)); }
 
 std::vector<float> Prefill(OpTest& test, const AttentionArgs& args) {
   const TensorView out = test.New(DType::kF32, {args.rows(), args.heads(), args.kv.head_dim()});
@@ -83,7 +106,7 @@ TEST_CASE("attention equals its reference: types, heads, lengths around tiles, s
                                .scale = 1 / std::sqrt(static_cast<float>(c.head_dim))};
             const TensorView expected = test.New(DType::kF32, {rows, c.heads, c.head_dim});
             AttentionReference(args, expected);
-            CAPTURE(args.kv.values.ToString());
+            CAPTURE(args.kv.blocks.ToString());
             CAPTURE(visible);
             CAPTURE(rows);
             CAPTURE(causal);
@@ -107,52 +130,39 @@ TEST_CASE("attention: a row's bits do not depend on the rows around it") {
         return AttentionArgs{q.Slice(0, first, first + rows), kv, 100 + first, true, 0.1f};
       };
       CheckRowInvariance([&](int64_t first, int64_t rows) { return Prefill(test, args(first, rows)); });
-      const TensorView out = test.New(DType::kF32, {512, c.heads, c.head_dim});
-      const AttentionPartials all = NewPartials(test, args(0, 512));
-      CheckRowInvariance([&](int64_t first, int64_t rows) {
-        const AttentionArgs a = args(first, rows);
-        const int64_t blocks = KvBlocks(a.VisibleTo(rows - 1));
-        const auto reuse = [&](const TensorView& t, std::initializer_list<int64_t> shape) {
-          return TensorView(t.device(), t.data(), DType::kF32, shape);
-        };
-        const AttentionPartials partials{reuse(all.out, {blocks, rows, c.heads, c.head_dim}),
-                                         reuse(all.max, {blocks, rows, c.heads}),
-                                         reuse(all.sum, {blocks, rows, c.heads})};
-        AttentionPartial(test.lane(), a, partials);
-        AttentionMerge(test.lane(), partials, out.Slice(0, 0, rows));
-        return test.Read(out.Slice(0, 0, rows));
-      });
+      const Memory memory(test, args(0, 512));
+      CheckRowInvariance([&](int64_t first, int64_t rows) { return Decode(test, args(first, rows), memory); });
     }
   });
 }
 
-TEST_CASE("attention: bits do not depend on where the KV lies, cut at any block") {
+TEST_CASE("attention: bits do not depend on where the KV lies, cut at any entry") {
   ForEachDevice([](OpTest& test) {
     const Case c{DType::kF16, 4, 2, 64};
     const int64_t tokens = 1900;
     const KvView kv = RandomKv(test, c, tokens, 2048);
     const TensorView q = test.Random(DType::kF32, {5, c.heads, c.head_dim}, 3);
-    const AttentionArgs args{q, kv, tokens, false, 0.125f};
+    const AttentionArgs args{q, kv, tokens - 3, true, 0.125f};
     const std::vector<float> whole = Decode(test, args);
-    for (int64_t cut_blocks : {1, 2, 3}) {
-      const int64_t cut = cut_blocks * kKvBlock;
-      // The second part lies elsewhere: a copy of its own, as a slot of a ring would be.
-      KvView front{kv.keys.Slice(1, 0, cut / kKeyTile), kv.values.Slice(1, 0, cut)};
-      const KvView back{
-          test.From(test.Read(kv.keys.Slice(1, cut / kKeyTile, kv.keys.dim(1))), c.dtype,
-                    {c.kv_heads, (2048 - cut) / kKeyTile, c.head_dim * kKeyTile}),
-          test.From(test.Read(kv.values.Slice(1, cut, 2048)), c.dtype, {c.kv_heads, 2048 - cut, c.head_dim})};
-      const AttentionPartials partials = NewPartials(test, args);
-      const auto blocks = [&](int64_t begin, int64_t end) {
-        return AttentionPartials{partials.out.Slice(0, begin, end), partials.max.Slice(0, begin, end),
-                                 partials.sum.Slice(0, begin, end)};
-      };
-      AttentionPartial(test.lane(), {q, back, tokens - cut, false, 0.125f}, blocks(cut_blocks, 4));  // arrives first
-      AttentionPartial(test.lane(), {q, front, cut, false, 0.125f}, blocks(0, cut_blocks));
-      const TensorView out = test.New(DType::kF32, {5, c.heads, c.head_dim});
-      AttentionMerge(test.lane(), partials, out);
-      const std::vector<float> cut_result = test.Read(out);
-      CHECK(std::memcmp(cut_result.data(), whole.data(), whole.size() * sizeof(float)) == 0);
+    const Memory memory(test, args);
+    for (int64_t cut = 1; cut < kv.entries(); ++cut) {
+      for (int64_t end : {cut, std::min(cut + 2, kv.entries())}) {
+        // The middle part lies elsewhere: a copy of its own, as a slot of a ring would be.
+        const int64_t elements = kv.blocks.stride(0);
+        const KvView slot{test.From(test.Read(kv.blocks.Slice(0, cut, end)), c.dtype, {end - cut, 2, elements / 2}),
+                          c.kv_heads, cut};
+        AttentionArgs part = args;
+        part.kv = kv.Slice(0, cut);
+        Take(test, part, memory, true, false);
+        part.kv = slot;
+        if (end > cut) Take(test, part, memory, false, end == kv.entries());
+        part.kv = kv.Slice(end, kv.entries());
+        if (end < kv.entries()) Take(test, part, memory, false, true);
+        CAPTURE(cut);
+        CAPTURE(end);
+        const std::vector<float> result = test.Read(memory.State(args).out);
+        CHECK(std::memcmp(result.data(), whole.data(), whole.size() * sizeof(float)) == 0);
+      }
     }
   });
 }

@@ -10,7 +10,7 @@ namespace {
 
 void CheckRows(const TensorView& t, const KvAppendArgs& args) {
   TF_CHECK(t.rank() == 3 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == args.keys.dim(0) &&
-               t.dim(1) == args.kv.kv_heads() && t.dim(2) == args.kv.head_dim(),
+               t.dim(1) == args.kv.kv_heads && t.dim(2) == args.kv.head_dim(),
            "{}", t.ToString());
 }
 
@@ -18,8 +18,8 @@ void Check(const KvAppendArgs& args) {
   CheckKvView(args.kv);
   CheckRows(args.keys, args);
   CheckRows(args.values, args);
-  TF_CHECK(args.position >= 0 && args.position + args.keys.dim(0) <= args.kv.capacity(), "[{}, +{}) of {}",
-           args.position, args.keys.dim(0), args.kv.capacity());
+  TF_CHECK(args.position >= args.kv.first_position() && args.position + args.keys.dim(0) <= args.kv.end_position(),
+           "[{}, +{}) of [{}, {})", args.position, args.keys.dim(0), args.kv.first_position(), args.kv.end_position());
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ void KvAppendReference(const KvAppendArgs& args) {
   WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
     const int64_t head_dim = args.kv.head_dim();
     for (int64_t row = 0; row < args.keys.dim(0); ++row) {
-      for (int64_t i = 0; i < args.kv.kv_heads() * head_dim; ++i) {
+      for (int64_t i = 0; i < args.kv.kv_heads * head_dim; ++i) {
         KeyTileAt<T>(args.kv, i / head_dim, args.position + row)[KeyElement(args.position + row, i % head_dim)] =
             FromF32<T>(args.keys.as<float>()[row * args.keys.stride(0) + i]);
         ValueAt<T>(args.kv, i / head_dim, args.position + row)[i % head_dim] =

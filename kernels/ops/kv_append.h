@@ -14,8 +14,8 @@ struct KvAppendArgs {
   KvView kv;             // written at [position, position + rows)
 };
 
-// Queues the writing. Values beyond the type's range become infinite. REQUIRES: shapes as said, position + rows <=
-// kv.capacity().
+// Queues the writing. Values beyond the type's range become infinite. REQUIRES: shapes as said; kv reaches all
+// positions that are written.
 void KvAppend(Lane& lane, const KvAppendArgs& args);
 
 // The same, plainly, on the calling thread. For tests.

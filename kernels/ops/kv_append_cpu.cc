@@ -38,7 +38,7 @@ void AppendRow(const KvAppendArgs& args, int64_t kv_head, int64_t row, T* scratc
 void KvAppendImpl(Team& team, const KvAppendArgs& args) {
   const int64_t rows = args.keys.dim(0);
   const int64_t items = (rows + kRowsPerItem - 1) / kRowsPerItem;
-  team.For(items * args.kv.kv_heads(), [&](Worker& worker, int64_t item) {
+  team.For(items * args.kv.kv_heads, [&](Worker& worker, int64_t item) {
     WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
       const int64_t first = item % items * kRowsPerItem;
       for (int64_t row = first; row < std::min(first + kRowsPerItem, rows); ++row) {

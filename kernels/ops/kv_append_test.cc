@@ -10,8 +10,7 @@ namespace triforce {
 namespace {
 
 KvView NewKv(OpTest& test, DType dtype, int64_t kv_heads, int64_t capacity, int64_t head_dim) {
-  return {test.New(dtype, {kv_heads, capacity / kKeyTile, kKeyTile * head_dim}),
-          test.New(dtype, {kv_heads, capacity, head_dim})};
+  return {test.New(dtype, {KvBlocks(capacity) * kv_heads, 2, kKvBlock * head_dim}), kv_heads};
 }
 
 // Bits, not tolerances: rounding is to nearest even on every path. Also whatever is not written stays as it was.
@@ -20,19 +19,18 @@ TEST_CASE("kv_append equals its reference: types, places, lengths") {
     for (DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
       for (int64_t head_dim : {16, 20, 64}) {
         for (int64_t rows : {1, 7, 8, 100}) {
-          for (int64_t position : {0, 5, 92}) {
-            const KvView kv = NewKv(test, dtype, 3, 192, head_dim);
-            const KvView expected = NewKv(test, dtype, 3, 192, head_dim);
+          for (int64_t position : {0, 5, 500}) {
+            const KvView kv = NewKv(test, dtype, 3, 600, head_dim);
+            const KvView expected = NewKv(test, dtype, 3, 600, head_dim);
             const TensorView qkv = test.Random(DType::kF32, {rows, 9 * head_dim}, rows + position, 10.0f);
             const TensorView keys = qkv.Slice(1, 3 * head_dim, 6 * head_dim).SplitRows(3, head_dim);
             const TensorView values = qkv.Slice(1, 6 * head_dim, 9 * head_dim).SplitRows(3, head_dim);
             KvAppendReference({keys, values, position, expected});
             KvAppend(test.lane(), {keys, values, position, kv});
-            CAPTURE(kv.values.ToString());
+            CAPTURE(kv.blocks.ToString());
             CAPTURE(rows);
             CAPTURE(position);
-            CHECK(test.Read(kv.keys) == test.Read(expected.keys));
-            CHECK(test.Read(kv.values) == test.Read(expected.values));
+            CHECK(test.Read(kv.blocks) == test.Read(expected.blocks));
           }
         }
       }
@@ -42,16 +40,21 @@ TEST_CASE("kv_append equals its reference: types, places, lengths") {
 
 TEST_CASE("kv_append puts a token's key and value at its storage position") {
   ForEachDevice([](OpTest& test) {
-    const KvView kv = NewKv(test, DType::kF16, 1, 16, 2);
-    const TensorView keys = test.From(std::vector<float>{1, 2, 3, 4}, DType::kF32, {2, 1, 2});
-    const TensorView values = test.From(std::vector<float>{5, 6, 7, 8}, DType::kF32, {2, 1, 2});
-    KvAppend(test.lane(), {keys, values, 7, kv});
-    std::vector<float> expected_keys(32), expected_values(32);
-    expected_keys[14] = 1, expected_keys[15] = 2;  // token 7: tile 0, the last pair
-    expected_keys[16] = 3, expected_keys[17] = 4;  // token 8: tile 1, the first pair
-    expected_values[14] = 5, expected_values[15] = 6, expected_values[16] = 7, expected_values[17] = 8;
-    CHECK(test.Read(kv.keys) == expected_keys);
-    CHECK(test.Read(kv.values) == expected_values);
+    const KvView whole = NewKv(test, DType::kF16, 2, 1024, 2);
+    const TensorView keys = test.From(std::vector<float>{1, 2, 3, 4, 11, 12, 13, 14}, DType::kF32, {2, 2, 2});
+    const TensorView values = test.From(std::vector<float>{5, 6, 7, 8, 15, 16, 17, 18}, DType::kF32, {2, 2, 2});
+    KvAppend(test.lane(), {keys, values, 519, whole.Slice(2, 4)});  // the second block of both kv_heads
+    std::vector<float> expected(4 * 2 * kKvBlock * 2);
+    float* const key_block = expected.data() + 2 * (2 * kKvBlock * 2);  // entry 2: block 1 of kv_head 0
+    float* const value_block = key_block + kKvBlock * 2;
+    key_block[14] = 1, key_block[15] = 2;    // token 7 of the block: tile 0, the last pair
+    key_block[16] = 11, key_block[17] = 12;  // token 8: tile 1, the first pair
+    value_block[14] = 5, value_block[15] = 6, value_block[16] = 15, value_block[17] = 16;
+    float* const next_head = key_block + 2 * kKvBlock * 2;
+    next_head[14] = 3, next_head[15] = 4, next_head[16] = 13, next_head[17] = 14;
+    float* const next_values = next_head + kKvBlock * 2;
+    next_values[14] = 7, next_values[15] = 8, next_values[16] = 17, next_values[17] = 18;
+    CHECK(test.Read(whole.blocks) == expected);
   });
 }
 

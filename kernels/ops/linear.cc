@@ -1,13 +1,14 @@
 #include "kernels/ops/linear.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/core/cpu_lane.h"
 
 namespace triforce {
 
-void LinearCpu(Team& team, const LinearArgs& args);                                               // linear_cpu.cc
-void PackLinearCpu(Team& team, std::span<const TensorView> sources, const LinearWeight& weight);  // linear_pack_cpu.cc
+void LinearCpu(Team& team, const LinearArgs& args);          // linear_cpu.cc
+void PackLinearCpu(Team& team, const PackLinearArgs& args);  // linear_pack_cpu.cc
 
 namespace {
 
@@ -21,7 +22,7 @@ void CheckWeight(const LinearWeight& weight) {
            "panels {}", panels.ToString());
   if (weight.bias) {
     const int64_t matrices = weight.form == LinearForm::kGated ? 2 : 1;
-    TF_CHECK(weight.bias.dtype() == DType::kF32 && weight.bias.dense() &&
+    TF_CHECK(weight.bias.dtype() == DType::kF32 && weight.bias.dense_rows() &&
                  weight.bias.elements() == matrices * weight.out_features,
              "bias {}", weight.bias.ToString());
   }
@@ -53,7 +54,7 @@ double Dot(const LinearArgs& args, int64_t row, int64_t matrix, int64_t feature)
   const float* x = args.x.as<float>() + row * args.x.stride(0);
   double sum = 0;
   for (int64_t k = 0; k < args.weight.in_features; ++k) sum += x[k] * PackedAt<T>(args.weight, matrix, feature, k);
-  if (args.weight.bias) sum += args.weight.bias.as<float>()[matrix * args.weight.out_features + feature];
+  if (args.weight.bias) sum += args.weight.bias.as<float>()[matrix * args.weight.bias.stride(0) + feature];
   return sum;
 }
 
@@ -64,22 +65,35 @@ int64_t LinearPanels(LinearForm form, int64_t out_features) {
   return (out_features + width - 1) / width;
 }
 
-void PackLinear(Lane& lane, std::span<const TensorView> sources, const LinearWeight& weight) {
-  CheckWeight(weight);
+LinearPart PartOf(const LinearWeight& weight, int64_t first, const TensorView& panels) {
+  const int64_t width = FeaturesPerPanel(weight.form);
+  LinearPart part{.weight = weight, .first_feature = first * width};
+  const int64_t end = std::min(part.first_feature + panels.dim(0) * width, weight.out_features);
+  part.weight.out_features = end - part.first_feature;
+  part.weight.panels = panels;
+  if (weight.bias) part.weight.bias = weight.bias.Slice(weight.bias.rank() - 1, part.first_feature, end);
+  return part;
+}
+
+void PackLinear(Lane& lane, const PackLinearArgs& args) {
   int64_t features = 0;
-  for (const TensorView& source : sources) {
-    TF_CHECK(source.rank() == 2 && source.dense() && source.dim(1) == weight.in_features &&
-                 source.dtype() == weight.panels.dtype(),
+  for (const TensorView& source : args.sources) {
+    TF_CHECK(source.rank() == 2 && source.dense() && source.dim(1) == args.in_features &&
+                 source.dtype() == args.panels.dtype(),
              "source {}", source.ToString());
     features += source.dim(0);
   }
-  if (weight.form == LinearForm::kGated) {
-    TF_CHECK(sources.size() == 2 && sources[0].dim(0) == weight.out_features &&
-             sources[1].dim(0) == weight.out_features);
+  if (args.form == LinearForm::kGated) {
+    TF_CHECK(args.sources.size() == 2 && args.sources[0].dim(0) == args.out_features &&
+             args.sources[1].dim(0) == args.out_features);
   } else {
-    TF_CHECK(features == weight.out_features, "{} features for {}", features, weight.out_features);
+    TF_CHECK(features == args.out_features, "{} features for {}", features, args.out_features);
   }
-  AsCpu(lane).Run("pack", [sources, weight](Team& team) { PackLinearCpu(team, sources, weight); });
+  TF_CHECK(args.panels.rank() == 3 && args.panels.dense() && args.panels.dim(1) == args.in_features &&
+               args.panels.dim(2) == kPanelWidth && args.first_panel >= 0 &&
+               args.first_panel + args.panels.dim(0) <= LinearPanels(args.form, args.out_features),
+           "panels {} from {}", args.panels.ToString(), args.first_panel);
+  AsCpu(lane).Run("pack", [args](Team& team) { PackLinearCpu(team, args); });
   lane.Synchronize();
 }
 

@@ -27,16 +27,32 @@ struct LinearWeight {
   int64_t in_features = 0;
   int64_t out_features = 0;  // of the op's output; for kGated both matrices have as many
   TensorView panels;         // f16|bf16|f32 [LinearPanels(form, out_features), in_features, kPanelWidth]
-  TensorView bias;           // f32, optional; kPlain: [out_features], kGated: [2, out_features]
+  TensorView bias;           // f32, optional; kPlain: [out_features], kGated: [2, out_features], rows dense
 };
 
 // How many panels a weight has; the last one may be partly empty.
 int64_t LinearPanels(LinearForm form, int64_t out_features);
 
-// Packs `sources`, host or device views of [features_i, in_features] in the panels' dtype, into weight.panels; the
-// features of all sources together are out_features (kGated: each source has out_features). Returns when done.
+// Panels [first, first + panels) of a weight, as a weight of its own; with it go features [first_feature,
+// first_feature + out_features) of the outputs. `panels`: where they lie, [panels, in_features, kPanelWidth].
+struct LinearPart {
+  LinearWeight weight;
+  int64_t first_feature = 0;
+};
+LinearPart PartOf(const LinearWeight& weight, int64_t first, const TensorView& panels);
+
+struct PackLinearArgs {
+  std::span<const TensorView> sources;  // host or device views of [features_i, in_features], of one type
+  LinearForm form = LinearForm::kPlain;
+  int64_t in_features = 0;
+  int64_t out_features = 0;  // of all sources together; kGated: of each of the two
+  int64_t first_panel = 0;
+  TensorView panels;  // [panels, in_features, kPanelWidth] in the sources' type, in the host's reach; written
+};
+
+// Packs panels [first_panel, first_panel + panels) of the weight that the sources make up. Returns when done.
 // REQUIRES: shapes and dtypes as said; one source or more; kGated: two.
-void PackLinear(Lane& lane, std::span<const TensorView> sources, const LinearWeight& weight);
+void PackLinear(Lane& lane, const PackLinearArgs& args);
 
 struct LinearArgs {
   TensorView x;  // f32 [rows, in_features], rows dense

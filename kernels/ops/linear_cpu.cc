@@ -91,7 +91,7 @@ void Epilogue(const LinearArgs& args, int64_t panel, int64_t row, float* HWY_RES
   if (weight.bias) {
     const float* bias = weight.bias.as<float>() + feature;
     for (int64_t i = 0; i < count; ++i) sums[i] += bias[i];
-    for (int64_t i = 0; gated && i < count; ++i) sums[width + i] += bias[weight.out_features + i];
+    for (int64_t i = 0; gated && i < count; ++i) sums[width + i] += bias[weight.bias.stride(0) + i];
   }
   if (gated) {
     for (int64_t i = 0; i < width; i += kLanes) {

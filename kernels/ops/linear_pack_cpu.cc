@@ -26,18 +26,18 @@ const T* FeatureRow(std::span<const TensorView> sources, int64_t feature, int64_
 
 }  // namespace
 
-void PackLinearCpu(Team& team, std::span<const TensorView> sources, const LinearWeight& weight) {
-  WithFloatType(weight.panels.dtype(), [&]<typename T>(T) {
-    const bool gated = weight.form == LinearForm::kGated;
+void PackLinearCpu(Team& team, const PackLinearArgs& args) {
+  WithFloatType(args.panels.dtype(), [&]<typename T>(T) {
+    const bool gated = args.form == LinearForm::kGated;
     const int64_t width = gated ? kPanelWidth / 2 : kPanelWidth;
-    team.For(weight.panels.dim(0), [&](Worker&, int64_t p) {
-      T* panel = weight.panels.as<T>() + p * weight.panels.stride(0);
-      std::fill_n(panel, weight.panels.stride(0), T{});
+    team.For(args.panels.dim(0), [&](Worker&, int64_t p) {
+      T* panel = args.panels.as<T>() + p * args.panels.stride(0);
+      std::fill_n(panel, args.panels.stride(0), T{});
       for (int64_t column = 0; column < kPanelWidth; ++column) {
-        const int64_t feature = p * width + column % width;
-        if (feature >= weight.out_features) continue;
-        const auto matrices = gated ? sources.subspan(column / width, 1) : sources;
-        PackColumn(FeatureRow<T>(matrices, feature, weight.in_features), weight.in_features, panel, column);
+        const int64_t feature = (args.first_panel + p) * width + column % width;
+        if (feature >= args.out_features) continue;
+        const auto matrices = gated ? args.sources.subspan(column / width, 1) : args.sources;
+        PackColumn(FeatureRow<T>(matrices, feature, args.in_features), args.in_features, panel, column);
       }
     });
   });

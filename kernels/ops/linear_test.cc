@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -30,7 +31,7 @@ LinearWeight Pack(OpTest& test, const Case& c) {
   if (c.bias) {
     weight.bias = test.Random(DType::kF32, {c.form == LinearForm::kGated ? 2 : 1, weight.out_features}, 7);
   }
-  PackLinear(test.lane(), sources, weight);
+  PackLinear(test.lane(), {sources, c.form, c.in_features, weight.out_features, 0, weight.panels});
   return weight;
 }
 
@@ -81,11 +82,49 @@ TEST_CASE("packing puts every feature of every source where the op reads it") {
     const std::vector<TensorView> sources{test.From(a, DType::kF16, {2, 3}), test.From(b, DType::kF16, {1, 3})};
     LinearWeight weight{
         .in_features = in_features, .out_features = 3, .panels = test.New(DType::kF16, {1, 3, kPanelWidth})};
-    PackLinear(test.lane(), sources, weight);
+    PackLinear(test.lane(), {sources, LinearForm::kPlain, in_features, 3, 0, weight.panels});
     const TensorView identity = test.From(std::vector<float>{1, 0, 0, 0, 1, 0, 0, 0, 1}, DType::kF32, {3, 3});
     const TensorView out = test.New(DType::kF32, {3, 3});
     Linear(test.lane(), {identity, weight, {}, out});
     CHECK(test.Read(out) == std::vector<float>{1, 4, 7, 2, 5, 8, 3, 6, 9});
+  });
+}
+
+// Weights that stream come in runs of panels, each used alone.
+TEST_CASE("linear: parts of a weight give the bits of the whole") {
+  ForEachDevice([](OpTest& test) {
+    for (const Case& c : kCases) {
+      const LinearWeight weight = Pack(test, c);
+      const int64_t rows = 3, panels = weight.panels.dim(0);
+      const TensorView x = test.Random(DType::kF32, {rows, c.in_features}, 11);
+      const TensorView residual = c.residual ? test.Random(DType::kF32, {rows, weight.out_features}, 13) : TensorView();
+      const TensorView whole = test.New(DType::kF32, {rows, weight.out_features});
+      const TensorView parts = test.New(DType::kF32, {rows, weight.out_features});
+      Linear(test.lane(), {x, weight, residual, whole});
+      for (int64_t first = 0; first < panels; first += 2) {
+        const LinearPart part = PartOf(weight, first, weight.panels.Slice(0, first, std::min(first + 2, panels)));
+        const auto columns = [&](const TensorView& t) {
+          return t ? t.Slice(1, part.first_feature, part.first_feature + part.weight.out_features) : t;
+        };
+        Linear(test.lane(), {x, part.weight, columns(residual), columns(parts)});
+      }
+      CHECK(test.Read(parts) == test.Read(whole));
+    }
+  });
+}
+
+TEST_CASE("packing some panels gives those of the whole") {
+  ForEachDevice([](OpTest& test) {
+    for (const auto& [form, features] : {std::pair{LinearForm::kPlain, 200}, {LinearForm::kGated, 100}}) {
+      std::vector<TensorView> sources{test.Random(DType::kF16, {features, 5}, 1)};
+      if (form == LinearForm::kGated) sources.push_back(test.Random(DType::kF16, {features, 5}, 2));
+      const int64_t panels = LinearPanels(form, features);
+      const TensorView whole = test.New(DType::kF16, {panels, 5, kPanelWidth});
+      PackLinear(test.lane(), {sources, form, 5, features, 0, whole});
+      const TensorView part = test.New(DType::kF16, {panels - 1, 5, kPanelWidth});
+      PackLinear(test.lane(), {sources, form, 5, features, 1, part});
+      CHECK(test.Read(part) == test.Read(whole.Slice(0, 1, panels)));
+    }
   });
 }
 

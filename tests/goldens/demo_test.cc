@@ -12,7 +12,7 @@ namespace {
 Comparison Compare(const std::string& model, int64_t tokens, DType kv_type) {
   return CompareWithGolden("models/demo/" + model,
                            ReadGolden("tests/data/demo/" + model + "-" + std::to_string(tokens) + ".safetensors"),
-                           {.kv_type = kv_type, .threads = 2});
+                           {.plan = {.kv_type = kv_type}, .threads = 2});
 }
 
 #if defined(TRIFORCE_LONG_GOLDENS) && defined(__SANITIZE_ADDRESS__)

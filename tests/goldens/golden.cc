@@ -40,7 +40,7 @@ Golden ReadGolden(const std::string& path) {
 
 std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens) {
   std::vector<float> all;
-  const auto session = engine.NewSession(static_cast<int64_t>(tokens.size()));
+  const auto session = engine.NewSession();
   session->AppendWithLogits(tokens, [&](const TensorView& logits, int64_t) {
     all.insert(all.end(), logits.as<float>(), logits.as<float>() + logits.elements());
   });
@@ -50,11 +50,12 @@ std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens)
 Comparison CompareWithGolden(const std::string& directory, const Golden& golden, const EngineOptions& options) {
   EngineOptions with_model = options;
   with_model.model_directory = directory;
+  with_model.plan.context_tokens = static_cast<int64_t>(golden.input.size() + golden.greedy.size());
   Engine engine(with_model);
   const int64_t vocab = engine.config().vocab;
   const int64_t rows = static_cast<int64_t>(golden.logits.size()) / vocab;
   const int64_t input = static_cast<int64_t>(golden.input.size());
-  const auto session = engine.NewSession(input + static_cast<int64_t>(golden.greedy.size()));
+  const auto session = engine.NewSession();
 
   // The rows that the golden has no logits of go first, as a prompt does; the others one block later.
   Comparison result;

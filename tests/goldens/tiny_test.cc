@@ -19,7 +19,7 @@ std::string Directory(const std::string& model) { return "tests/data/tiny/" + mo
 
 Comparison Compare(const std::string& model, DType kv_type) {
   return CompareWithGolden(Directory(model), ReadGolden(Directory(model) + "/golden.safetensors"),
-                           {.kv_type = kv_type, .threads = 2});
+                           {.plan = {.kv_type = kv_type}, .threads = 2});
 }
 
 TEST_CASE("tiny goldens, KV in f32: logits within 1e-4 of the largest, greedy tokens equal") {
@@ -53,7 +53,8 @@ TEST_CASE("a prompt's logits are the same bits in blocks of 1, 7, 64 and all row
     std::vector<float> expected;
     for (const int64_t rows : {512, 1, 7, 64}) {
       for (const int threads : {1, 3}) {
-        Engine engine({.model_directory = Directory(model), .threads = threads, .prefill_rows = rows});
+        Engine engine(
+            {.model_directory = Directory(model), .plan = {.options = {.prefill_rows = rows}}, .threads = threads});
         const std::vector<float> logits = AllLogits(engine, input);
         if (expected.empty()) expected = logits;
         CAPTURE(rows);
@@ -77,7 +78,8 @@ TEST_CASE("AVX2 and AVX-512 give the same bits; plain code stays within the gold
       if (of_vectors.empty()) of_vectors = logits;
       CHECK(std::memcmp(logits.data(), of_vectors.data(), logits.size() * sizeof(float)) == 0);
     } else {
-      CHECK(CompareWithGolden(directory, golden, {.kv_type = DType::kF32, .threads = 2}).largest_difference <= 1e-4);
+      CHECK(CompareWithGolden(directory, golden, {.plan = {.kv_type = DType::kF32}, .threads = 2}).largest_difference <=
+            1e-4);
     }
   });
 }

@@ -78,8 +78,7 @@ class OpsBench {
   }
 
   KvView NewKv(int64_t kv_heads, int64_t tokens, int64_t head_dim) {
-    return {New(DType::kF16, {kv_heads, tokens / kKeyTile, kKeyTile * head_dim}, 2),
-            New(DType::kF16, {kv_heads, tokens, head_dim}, 3)};
+    return {New(DType::kF16, {KvBlocks(tokens) * kv_heads, 2, kKvBlock * head_dim}, 2), kv_heads};
   }
 
   void AddAttention() {
@@ -89,18 +88,18 @@ class OpsBench {
       const KvView kv = NewKv(heads, tokens, head_dim);
       for (const int64_t rows : {1, 16}) {
         const AttentionArgs args{New(DType::kF32, {rows, heads, head_dim}, 4), kv, tokens, false, 0.1f};
-        const int64_t blocks = KvBlocks(tokens);
-        const AttentionPartials partials{New(DType::kF32, {blocks, rows, heads, head_dim}, 0),
-                                         New(DType::kF32, {blocks, rows, heads}, 0),
-                                         New(DType::kF32, {blocks, rows, heads}, 0)};
-        const TensorView out = New(DType::kF32, {rows, heads, head_dim}, 0);
+        const AttentionPartials partials{New(DType::kF32, {kv.entries(), rows, 1, head_dim}, 0),
+                                         New(DType::kF32, {kv.entries(), rows, 1}, 0),
+                                         New(DType::kF32, {kv.entries(), rows, 1}, 0)};
+        const AttentionState state{New(DType::kF32, {rows, heads, head_dim}, 0), New(DType::kF32, {rows, heads}, 0),
+                                   New(DType::kF32, {rows, heads}, 0)};
         const double fmas = 2.0 * rows * heads * tokens * head_dim;
         Add(fmt::format("attention, {} row{}, f16, {} tokens x {} heads of {}", rows, rows == 1 ? "" : "s", tokens,
                         heads, head_dim),
-            rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? kv.keys.bytes() + kv.values.bytes() : fmas,
-            rows == 1 ? 0.70 : 0, [=, this] {
+            rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? kv.blocks.bytes() : fmas, rows == 1 ? 0.70 : 0,
+            [=, this] {
               AttentionPartial(*lane_, args, partials);
-              AttentionMerge(*lane_, partials, out);
+              AttentionMerge(*lane_, {partials, heads, 0, state, true, true});
             });
       }
     }

@@ -1,0 +1,96 @@
+#include "offload/ring.h"
+
+#include <utility>
+
+#include "kernels/core/check.h"
+
+namespace triforce {
+namespace {
+
+const char* SpanName(Purpose purpose, bool to_device) {
+  if (purpose == Purpose::kWeights) return to_device ? "weights to device" : "weights to host";
+  return to_device ? "KV to device" : "KV to host";
+}
+
+}  // namespace
+
+SlotLease::~SlotLease() {
+  if (ring_ != nullptr) ring_->Release(*compute_);
+}
+
+Ring::Ring(Device& device, Lane& copy, TransferCounters& counters, const RingOptions& options)
+    : copy_(copy),
+      counters_(counters),
+      options_(options),
+      buffer_(device.Allocate(options.slots * options.slot_bytes, "the ring")) {
+  TF_CHECK(options.slots >= 2 && options.slot_bytes > 0, "{} slots of {} bytes", options.slots, options.slot_bytes);
+  for (int64_t i = 0; i < options.slots; ++i) {
+    slots_.push_back({buffer_.data() + i * options.slot_bytes, device.NewEvent(), device.NewEvent()});
+  }
+}
+
+void Ring::SetSchedule(std::vector<Transfer> schedule) {
+  for (; taken_ < issued_; ++taken_) {  // oldest first: the slots keep their turn
+    const int64_t behind = issued_ - taken_;
+    const size_t size = schedule_.size();
+    counters_.AddUnused(schedule_[(next_transfer_ + size - behind % size) % size].bytes);
+  }
+  schedule_ = std::move(schedule);
+  next_transfer_ = 0;
+  if (schedule_.empty()) return;
+  for (int64_t i = 0; i < slots(); ++i) Issue();
+}
+
+void Ring::Issue() {
+  const Transfer& transfer = schedule_[next_transfer_];
+  next_transfer_ = (next_transfer_ + 1) % schedule_.size();
+  Slot& slot = SlotOf(issued_++);
+  TF_CHECK(transfer.bytes <= slot_bytes(), "{} bytes for a slot of {}", transfer.bytes, slot_bytes());
+  const char* const name = SpanName(transfer.purpose, true);
+  copy_.WaitFor(*slot.released);
+  if (transfer.host != nullptr) {
+    copy_.Copy(slot.data, transfer.host, transfer.bytes, name);
+  } else {
+    options_.stager->Read(copy_, transfer.disk_offset, transfer.bytes, slot.data, name);
+    counters_.Add(Direction::kDiskRead, transfer.purpose, transfer.bytes);
+  }
+  counters_.Add(Direction::kHostToDevice, transfer.purpose, transfer.bytes);
+  copy_.Record(*slot.arrived);
+}
+
+SlotLease Ring::Next(Lane& compute) {
+  TF_CHECK(taken_ < issued_, "no transfer is on its way");
+  Slot& slot = SlotOf(taken_);
+  compute.WaitFor(*slot.arrived);
+  return SlotLease(this, compute, slot.data);
+}
+
+void Ring::Release(Lane& compute) {
+  compute.Record(*SlotOf(taken_++).released);
+  Issue();
+}
+
+std::byte* Ring::StoreSlot(Lane& compute) {
+  TF_CHECK(schedule_.empty() && taken_ == issued_);
+  Slot& slot = SlotOf(issued_);
+  compute.WaitFor(*slot.arrived);  // what was stored from it last has left
+  return slot.data;
+}
+
+void Ring::Store(Lane& compute, const Transfer& to) {
+  Slot& slot = SlotOf(issued_++);
+  ++taken_;
+  TF_CHECK(to.bytes <= slot_bytes(), "{} bytes for a slot of {}", to.bytes, slot_bytes());
+  compute.Record(*slot.released);
+  copy_.WaitFor(*slot.released);
+  if (to.host != nullptr) {
+    copy_.Copy(to.host, slot.data, to.bytes, SpanName(to.purpose, false));
+  } else {
+    options_.stager->Write(copy_, to.disk_offset, to.bytes, slot.data, SpanName(to.purpose, false));
+    counters_.Add(Direction::kDiskWrite, to.purpose, to.bytes);
+  }
+  counters_.Add(Direction::kDeviceToHost, to.purpose, to.bytes);
+  copy_.Record(*slot.arrived);
+}
+
+}  // namespace triforce

@@ -1,0 +1,90 @@
+// Stager: brings bytes from disk to the link and back, through slots of host memory.
+//
+// Two ways, both driven by host functions in the copy lane, so that they keep its order:
+//   read:  Read queues a request; a thread of the Stager's own reads ahead, as far as slots are free, while the lane is
+//          still busy with earlier work. In the lane: wait for the oldest read, copy from its slot, free the slot.
+//   write: in the lane: copy to a slot, start writing it; the slot is waited for when its turn comes again. What was
+//          written may be read once FlushWrites has passed in the lane and the host has waited for that.
+// Errors of the disk come out of the lane's Synchronize.
+//
+// Owns the thread; slots and tier outlive it. Read and Write are for the thread that queues work on the lane.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
+
+#include "kernels/core/lane.h"
+#include "offload/disk_tier.h"
+
+namespace triforce {
+
+class Stager {
+ public:
+  static constexpr int64_t kWriteSlots = 2;
+
+  // `memory` is cut into `slots` slots of equal size, a multiple of DiskTier::kAlignmentBytes each: the last
+  // kWriteSlots for writing, the others for reading. REQUIRES: more than kWriteSlots.
+  Stager(DiskTier& tier, std::span<std::byte> memory, int64_t slots);
+  ~Stager();
+  Stager(const Stager&) = delete;
+  Stager& operator=(const Stager&) = delete;
+
+  int64_t slot_bytes() const { return slot_bytes_; }
+
+  // Queues: `bytes` from the tier at `offset` to `device_memory`. REQUIRES: bytes <= slot_bytes().
+  void Read(Lane& copy, int64_t offset, int64_t bytes, std::byte* device_memory, const char* name);
+  // Queues: `bytes` from `device_memory` to the tier at `offset`.
+  void Write(Lane& copy, int64_t offset, int64_t bytes, const std::byte* device_memory, const char* name);
+  // Queues: all writes so far are on disk.
+  void FlushWrites(Lane& copy);
+
+ private:
+  struct Piece {
+    int64_t offset = 0;
+    int64_t bytes = 0;
+  };
+
+  std::span<std::byte> ReadSlot(int64_t number, int64_t bytes) const;
+  std::span<std::byte> WriteSlot(int64_t number, int64_t bytes) const;
+  void ThreadMain();
+  void ReadPieces(std::unique_lock<std::mutex>& lock);
+  void AwaitRead();     // lane: until the oldest piece that was not waited for is in its slot
+  void FreeRead();      // lane: its slot may be filled again
+  void AwaitWrite();    // lane: until the next slot for writing is free
+  void StartWrite();    // lane: that slot is full
+  void FinishWrites();  // lane
+
+  DiskTier& tier_;
+  const std::span<std::byte> memory_;
+  const int64_t read_slots_;
+  const int64_t slot_bytes_;
+
+  // Reads use the slots in turn: piece n lies in slot n % read_slots. 0 <= freed_ <= read_ <= started_ <= queued_.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Piece> pieces_;     // guarded by mutex_: from freed_ on
+  std::deque<int64_t> tickets_;  // the thread's: of pieces [read_, started_)
+  int64_t queued_ = 0;           // guarded by mutex_, as all below
+  int64_t started_ = 0;
+  int64_t read_ = 0;
+  int64_t awaited_ = 0;
+  int64_t freed_ = 0;
+  bool stop_ = false;
+  std::exception_ptr error_;
+
+  // The lane's, but for writes_.
+  std::deque<Piece> writes_;                        // guarded by mutex_: queued, not started
+  std::array<int64_t, kWriteSlots> write_tickets_;  // -1: none
+  int64_t lane_writes_ = 0;                         // started
+  int64_t queued_writes_ = 0;                       // the queueing thread's
+  std::thread thread_;
+};
+
+}  // namespace triforce

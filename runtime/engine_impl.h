@@ -1,0 +1,51 @@
+// What Engine and Session share: not for others.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/core/device.h"
+#include "offload/disk_tier.h"
+#include "offload/host_pool.h"
+#include "offload/kv_store.h"
+#include "offload/ring.h"
+#include "offload/stager.h"
+#include "runtime/decode_cache.h"
+#include "runtime/engine.h"
+#include "runtime/forward.h"
+#include "runtime/linears.h"
+#include "runtime/load_weights.h"
+#include "runtime/prefill.h"
+
+namespace triforce {
+
+// Members are declared in the order in which they are made: what comes later uses what comes earlier.
+struct Engine::Impl {
+  EngineOptions options;
+  ModelConfig config;
+  Plan plan;
+  std::unique_ptr<Device> device;
+  HostPool host;
+  std::unique_ptr<DiskTier> disk;  // null where the plan has nothing on disk
+  std::unique_ptr<Stager> stager;  // the same
+  std::unique_ptr<Lane> compute;
+  std::unique_ptr<Lane> copy;
+  TransferCounters counters;
+  std::unique_ptr<Weights> weights;
+  std::unique_ptr<Forward> forward;
+  std::unique_ptr<Prefill> prefill;
+  std::unique_ptr<Ring> ring;  // null where nothing is streamed
+  std::unique_ptr<StreamedLinears> linears;
+  std::vector<std::unique_ptr<KvStore>> stores;  // one a sequence
+  std::vector<bool> store_taken;
+  const KvStore* scheduled = nullptr;  // whose passes the ring is filled for
+
+  ~Impl();
+  void MakeTiers(const Checkpoint& checkpoint);
+  void MakePasses();
+  // The ring is filled for decoding passes of `store`; for none.
+  void Schedule(const KvStore& store);
+  void Unschedule();
+};
+
+}  // namespace triforce

@@ -1,0 +1,259 @@
+// Wherever weights and KV lie, the same tokens and the same logits, bit for bit; what crosses the link, crosses once.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kernels/core/error.h"
+#include "kernels/core/lane.h"
+#include "runtime/engine.h"
+
+namespace triforce {
+namespace {
+
+const char* const kTiny = "tests/data/tiny/gqa";
+const char* const kDemo = "models/demo/target";
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+std::string TemporaryFolder() {
+  const char* folder = std::getenv("TEST_TMPDIR");
+  return folder == nullptr ? "/tmp" : folder;
+}
+
+std::vector<TokenId> Tokens(int64_t count, int32_t vocab) {
+  std::vector<TokenId> tokens;
+  uint32_t state = 7;
+  for (int64_t i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(TokenId{static_cast<int32_t>(state >> 8) % vocab});
+  }
+  return tokens;
+}
+
+// A run: the logits behind the prompt, then those of greedy steps, then those of a pass of several rows.
+struct Outcome {
+  std::vector<TokenId> tokens;
+  std::vector<float> logits;
+  bool operator==(const Outcome& other) const {
+    return tokens == other.tokens && logits.size() == other.logits.size() &&
+           std::memcmp(logits.data(), other.logits.data(), logits.size() * sizeof(float)) == 0;
+  }
+};
+
+struct Workload {
+  const char* model;
+  int64_t prompt;
+  int64_t steps;
+  int64_t rows;  // of the pass behind the steps
+  int64_t context() const { return prompt + steps + rows; }
+};
+
+Outcome RunOn(Engine& engine, const Workload& work) {
+  const auto session = engine.NewSession();
+  const auto vocab = static_cast<int32_t>(engine.config().vocab);
+  Outcome outcome;
+  const auto keep = [&](const TensorView& logits) {
+    engine.lane().Synchronize();
+    outcome.logits.insert(outcome.logits.end(), logits.as<float>(), logits.as<float>() + logits.elements());
+    const float* row = logits.as<float>() + logits.elements() - vocab;
+    return TokenId{static_cast<int32_t>(std::max_element(row, row + vocab) - row)};
+  };
+  TokenId token = keep(session->Append(Tokens(work.prompt, vocab)));
+  for (int64_t i = 0; i < work.steps; ++i) {
+    outcome.tokens.push_back(token);
+    token = keep(session->Append({&token, 1}));
+  }
+  session->AppendWithLogits(Tokens(work.rows, vocab), [&](const TensorView& logits, int64_t) { keep(logits); });
+  return outcome;
+}
+
+EngineOptions Options(const Workload& work) {
+  return {.model_directory = work.model,
+          .plan = {.context_tokens = work.context(),
+                   .predict_tokens = work.steps,
+                   .device_bytes = 4 * kGiB,
+                   .host_bytes = kGiB,
+                   .options = {.slot_bytes = 1 << 18}},
+          .threads = 2,
+          .disk_directory = TemporaryFolder()};
+}
+
+PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, std::optional<int64_t> resident_kv,
+                 std::optional<int64_t> host_weights = {}, std::optional<int64_t> host_kv = {}) {
+  options.resident_weight_bytes = resident_weights;
+  options.resident_kv_bytes = resident_kv;
+  options.host_weight_bytes = host_weights;
+  options.host_kv_bytes = host_kv;
+  return options;
+}
+
+// Each a different placement of the same model.
+std::vector<std::pair<std::string, EngineOptions>> Placements(const Workload& work) {
+  const EngineOptions base = Options(work);
+  const Plan resident = Engine(base).plan();
+  const int64_t kv = resident.device.BytesOf("resident KV");
+  std::vector<std::pair<std::string, EngineOptions>> placements;
+  const auto add = [&](const std::string& name, const PlanOptions& options, int64_t disk_bytes = 0) {
+    EngineOptions with = base;
+    with.plan.options = options;
+    with.plan.disk_bytes = disk_bytes;
+    placements.emplace_back(name, with);
+  };
+  const PlanOptions& options = base.plan.options;
+  add("KV on the host, 1/8 resident", With(options, {}, kv / 8));
+  add("KV on the host", With(options, {}, 0));
+  add("KV and weights on the host", With(options, 0, 0));
+  add("KV half resident, weights half resident", With(options, 2000000, kv / 2));
+  add("KV and weights on disk", With(options, 0, 0, 0, 0), kGiB);
+  add("KV and weights in three tiers", With(options, 1000000, kv / 3, 2000000, kv / 3), kGiB);
+  for (const int64_t slots : {2, 3, 8}) {
+    PlanOptions of_ring = With(options, 1000000, kv / 8);
+    of_ring.slots = slots;
+    add("ring of " + std::to_string(slots) + " slots", of_ring);
+  }
+  PlanOptions spilled = With(options, {}, 0);
+  spilled.hidden_on_device = false;
+  spilled.embedding_on_device = false;
+  spilled.prefill_rows = 100;
+  add("hidden states and embedding on the host", spilled);
+  return placements;
+}
+
+void CheckPlacements(const Workload& work) {
+  Engine resident(Options(work));
+  REQUIRE_FALSE(resident.plan().streams_kv());
+  const Outcome expected = RunOn(resident, work);
+  for (const auto& [name, options] : Placements(work)) {
+    CAPTURE(name);
+    Engine engine(options);
+    CHECK(RunOn(engine, work) == expected);
+    CHECK(RunOn(engine, work) == expected);  // and again: nothing of the first run is left
+  }
+}
+
+TEST_CASE("every placement gives the same bits: a prompt of several blocks on the demo target") {
+  CheckPlacements({.model = kDemo, .prompt = 2700, .steps = 6, .rows = 9});
+}
+
+TEST_CASE("every placement gives the same bits: a tail that is folded into the store more than once") {
+  CheckPlacements({.model = kDemo, .prompt = 1100, .steps = 3, .rows = 2900});
+}
+
+TEST_CASE("device memory from everything down to the least that the plan accepts: the same bits, the limit held") {
+  const Workload work{.model = kDemo, .prompt = 2200, .steps = 4, .rows = 3};
+  EngineOptions options = Options(work);
+  const Outcome expected = [&] {
+    Engine engine(options);
+    return RunOn(engine, work);
+  }();
+  const auto fits = [&](int64_t bytes) {
+    PlanInput input = CompletePlanInput(options);
+    input.device_bytes = bytes;
+    try {
+      MakePlan(input);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  int64_t low = 0, high = 4 * kGiB;
+  while (high - low > 1) (fits((low + high) / 2) ? high : low) = (low + high) / 2;
+  const int64_t least = high;
+  int64_t streamed = -1;
+  for (const double share : {0.0, 0.01, 0.3, 0.6, 0.9}) {
+    options.plan.device_bytes = least + static_cast<int64_t>(share * static_cast<double>(16 << 20));
+    CAPTURE(options.plan.device_bytes);
+    Engine engine(options);
+    CHECK(RunOn(engine, work) == expected);
+    CHECK(engine.peak_bytes().device <= options.plan.device_bytes);
+    if (streamed < 0) CHECK(engine.plan().streams_kv());
+    streamed = engine.plan().StreamedBytesPerPass();
+  }
+  CHECK_THROWS_WITH_AS(
+      [&] {
+        options.plan.device_bytes = least - 1;
+        Engine engine(options);
+      }(),
+      doctest::Contains("are missing"), Error);
+}
+
+TEST_CASE("prompts in blocks of 1, 7, 64 and all rows: the same bits behind them") {
+  const Workload work{.model = kTiny, .prompt = 480, .steps = 5, .rows = 8};
+  std::vector<Outcome> outcomes;
+  for (const int64_t rows : {512, 1, 7, 64}) {
+    for (const bool offloaded : {false, true}) {
+      EngineOptions options = Options(work);
+      options.plan.options.prefill_rows = rows;
+      if (offloaded) options.plan.options = With(options.plan.options, 0, 0);
+      Engine engine(options);
+      outcomes.push_back(RunOn(engine, work));
+      CAPTURE(rows);
+      CHECK(outcomes.back() == outcomes.front());
+    }
+  }
+}
+
+TEST_CASE("prefill brings each weight in and each byte of KV out once; a step brings in what the plan says") {
+  const Workload work{.model = kDemo, .prompt = 2700, .steps = 4, .rows = 1};
+  for (const bool on_disk : {false, true}) {
+    EngineOptions options = Options(work);
+    options.plan.options = on_disk ? With(options.plan.options, 0, 0, 0, 0) : With(options.plan.options, 0, 0);
+    options.plan.disk_bytes = on_disk ? kGiB : 0;
+    options.plan.predict_tokens = work.steps + work.rows;
+    Engine engine(options);
+    const Plan& plan = engine.plan();
+    int64_t weights = 0;
+    for (const LayerPlan& layer : plan.layers) weights += layer.StreamedWeightBytes();
+    const int64_t kv = plan.StreamedBytesPerPass() - weights;
+    const auto session = engine.NewSession();
+    const auto vocab = static_cast<int32_t>(engine.config().vocab);
+    session->Append(Tokens(work.prompt, vocab));
+    engine.lane().Synchronize();
+    const TransferCounters after_prefill = engine.transfers();
+    CHECK(after_prefill.bytes(Direction::kDeviceToHost, Purpose::kKv) == kv);
+    CHECK(after_prefill.bytes(Direction::kDiskWrite, Purpose::kKv) == (on_disk ? kv : 0));
+    // The first slots of the first pass are on their way already.
+    const int64_t ahead = plan.ring.slots * plan.ring.slot_bytes;
+    const int64_t weights_in = after_prefill.bytes(Direction::kHostToDevice, Purpose::kWeights);
+    CHECK(weights_in >= weights);
+    CHECK(weights_in + after_prefill.bytes(Direction::kHostToDevice, Purpose::kKv) <= weights + ahead);
+    for (int64_t i = 0; i < work.steps; ++i) session->Append(Tokens(1, vocab));
+    const int64_t in = engine.transfers().bytes(Direction::kHostToDevice) -
+                       after_prefill.bytes(Direction::kHostToDevice) -
+                       engine.transfers().bytes(Direction::kHostToDevice, Purpose::kEmbedding) +
+                       after_prefill.bytes(Direction::kHostToDevice, Purpose::kEmbedding);
+    CHECK(in == work.steps * plan.StreamedBytesPerPass());
+    CHECK(engine.transfers().bytes(Direction::kDeviceToHost) == after_prefill.bytes(Direction::kDeviceToHost));
+  }
+}
+
+TEST_CASE("a rewind to a block that was folded brings it back") {
+  for (const bool offloaded : {false, true}) {
+    const Workload work{.model = kTiny, .prompt = 0, .steps = 0, .rows = 512};
+    EngineOptions options = Options(work);
+    options.model_directory = kDemo;
+    options.plan.context_tokens = 4000;
+    if (offloaded) options.plan.options = With(options.plan.options, 0, 0);
+    Engine engine(options);
+    const std::vector<TokenId> tokens = Tokens(4000, 4096);
+    const auto session = engine.NewSession();
+    const auto behind = [&](int64_t first, int64_t end) {
+      const TensorView logits = session->Append(std::span(tokens).subspan(first, end - first));
+      engine.lane().Synchronize();
+      return std::vector<float>(logits.as<float>(), logits.as<float>() + logits.elements());
+    };
+    behind(0, 700);
+    const std::vector<float> expected = behind(700, 900);
+    behind(900, 3900);
+    session->Rewind(1500);
+    session->Rewind(800);
+    CHECK(behind(800, 900) == expected);
+  }
+}
+
+}  // namespace
+}  // namespace triforce

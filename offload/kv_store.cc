@@ -107,6 +107,27 @@ void KvStore::Place(Lane& compute, Ring* ring, int64_t layer, const KvView& from
   }
 }
 
+void KvStore::CopyFrom(const KvStore& from, Lane& compute, Ring* ring) {
+  TF_CHECK(from.entry_bytes_ == entry_bytes_ && from.layers_.size() == layers_.size() &&
+               from.plan_.tail_blocks == plan_.tail_blocks,
+           "another shape");
+  tokens_ = from.tokens_;
+  ranked_chunks_ = from.ranked_chunks_;
+  tail_first_block_ = from.tail_first_block_;
+  FindStreamed();
+  for (int64_t layer = 0; layer < static_cast<int64_t>(layers_.size()); ++layer) {
+    TF_CHECK(from.Streamed(layer).empty(), "layer {} streams", layer);
+    const auto* const stored = static_cast<const std::byte*>(from.layers_[layer].resident.data());
+    compute.Copy(layers_[layer].tail.data(), from.layers_[layer].tail.data(), layers_[layer].tail.bytes(), "copy KV");
+    const KvView resident = Resident(layer);
+    if (resident.entries() > 0) compute.Copy(resident.blocks.data(), stored, resident.blocks.bytes(), "copy KV");
+    for (const StreamedEntries& run : streamed_[layer]) {
+      compute.Copy(ring->StoreSlot(compute), stored + run.first_entry * entry_bytes_, run.transfer.bytes, "copy KV");
+      ring->Store(compute, run.transfer);
+    }
+  }
+}
+
 std::byte* KvStore::TailBlock(int64_t layer, int64_t block) const {
   return static_cast<std::byte*>(layers_[layer].tail.data()) + block * kv_heads_ * entry_bytes_;
 }

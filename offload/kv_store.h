@@ -62,6 +62,11 @@ class KvStore {
   // chunks. `ring` may be null where nothing is streamed; its schedule is empty.
   void Place(Lane& compute, Ring* ring, int64_t layer, const KvView& from, const TensorView& order);
 
+  // Queues: all that `from` holds, to its places here; what was here is forgotten. For several plans of one prompt.
+  // `ring` as in Place. REQUIRES: `from` is of the same shape, KV type and tail, streams nothing, and the device of
+  // `compute` reaches it.
+  void CopyFrom(const KvStore& from, Lane& compute, Ring* ring);
+
   // Queues: the tail's first block into the store. `ring` as in Place. REQUIRES: the block is full.
   void Fold(Lane& compute, Ring* ring);
   bool can_fold() const { return tokens_ / kKvBlock > tail_first_block_; }

@@ -110,6 +110,10 @@ class Session {
                         const std::function<void(const TensorView& logits, int64_t first)>& take,
                         const ProgressFunction& progress = {}, std::stop_token stop = {});
 
+  // Stands where `other` stands, a session of an engine of the same model and context whose KV is all resident: its
+  // tokens and KV, each byte in the place that this engine's plan has for it. Waits for both lanes.
+  void CopyFrom(const Session& other);
+
   // Forgets all tokens behind the first `tokens`. A prompt's ranked chunks can only be forgotten whole; its last token
   // is never among them. REQUIRES: tokens is 0 or from least_tokens() to tokens().size().
   void Rewind(int64_t tokens);

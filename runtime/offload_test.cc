@@ -231,6 +231,29 @@ TEST_CASE("prefill brings each weight in and each byte of KV out once; a step br
   }
 }
 
+TEST_CASE("a session copied to engines of other placements goes on with the same bits") {
+  const Workload work{.model = kDemo, .prompt = 2700, .steps = 3, .rows = 0};
+  Engine resident(Options(work));
+  const auto vocab = static_cast<int32_t>(resident.config().vocab);
+  const auto original = resident.NewSession();
+  original->Append(Tokens(work.prompt, vocab));
+  const auto step = [&](Engine& engine, Session& session) {
+    const TensorView logits = session.Append(Tokens(1, vocab));
+    engine.lane().Synchronize();
+    return std::vector<float>(logits.as<float>(), logits.as<float>() + logits.elements());
+  };
+  std::vector<std::vector<float>> copies;
+  for (const auto& [name, options] : Placements(work)) {
+    Engine engine(options);
+    const auto copy = engine.NewSession();
+    copy->CopyFrom(*original);
+    CHECK(copy->tokens().size() == original->tokens().size());
+    copies.push_back(step(engine, *copy));
+  }
+  const std::vector<float> expected = step(resident, *original);
+  for (const std::vector<float>& logits : copies) CHECK(logits == expected);
+}
+
 TEST_CASE("a rewind to a block that was folded brings it back") {
   for (const bool offloaded : {false, true}) {
     const Workload work{.model = kTiny, .prompt = 0, .steps = 0, .rows = 512};

@@ -175,6 +175,17 @@ void Session::AppendWithLogits(std::span<const TokenId> tokens,
       progress, stop);
 }
 
+void Session::CopyFrom(const Session& other) {
+  Engine::Impl& engine = impl_->engine;
+  engine.Unschedule();
+  other.impl_->engine.compute->Synchronize();
+  impl_->tokens.assign(other.impl_->tokens.begin(), other.impl_->tokens.end());
+  impl_->store.CopyFrom(other.impl_->store, *engine.compute, engine.ring.get());
+  engine.compute->Synchronize();
+  impl_->FinishStores();
+  engine.copy->Synchronize();
+}
+
 void Session::Rewind(int64_t tokens) {
   TF_CHECK(tokens >= 0 && tokens <= static_cast<int64_t>(impl_->tokens.size()), "{} of {}", tokens,
            impl_->tokens.size());

@@ -111,7 +111,7 @@ class Planner {
   }
 
   void ChooseRing() {
-    const int64_t wanted = input_.options.slot_bytes.value_or(input_.cpu_device ? kMiB : 16 * kMiB);
+    const int64_t wanted = input_.options.slot_bytes.value_or(input_.cpu_device ? 2 * kMiB : 16 * kMiB);
     // A slot holds at least a block and a panel.
     plan_.ring.slot_bytes = HostAligned(std::max({wanted, block_bytes_, LargestPanel()}));
     plan_.ring.slots = input_.options.slots.value_or(kDefaultSlots);

@@ -12,13 +12,6 @@
 #include "kernels/core/trace.h"
 
 namespace triforce {
-namespace {
-
-// Two copies closer than this follow one another on the link without a gap.
-constexpr int64_t kBackToBackNs = 50'000;
-
-}  // namespace
-
 bool CpuEvent::Done() const {
   const std::lock_guard lock(state_->mutex);
   return state_->completed >= recorded_;
@@ -27,10 +20,12 @@ bool CpuEvent::Done() const {
 void CpuEvent::Wait() const { state_->WaitUntil(recorded_); }
 
 void CpuEvent::State::Complete(uint64_t recording, std::exception_ptr lane_error) {
-  const std::lock_guard lock(mutex);
-  completed = recording;
-  error = std::move(lane_error);
-  changed.notify_all();
+  {
+    const std::lock_guard lock(mutex);
+    completed = recording;
+    error = std::move(lane_error);
+  }
+  changed.notify_all();  // not under the lock, which the woken thread would only run into
 }
 
 std::exception_ptr CpuEvent::State::WaitUntil(uint64_t recording) const {
@@ -93,14 +88,16 @@ void CpuLane::Copy(void* destination, const void* source, int64_t bytes, const c
 }
 
 void CpuLane::ThrottledCopy(void* destination, const void* source, int64_t bytes) {
-  // A copy begins when it is its turn and the link is free. What the system let the last one oversleep is no use of
-  // the link: where this copy follows at once, it began when the link became free.
-  const int64_t now_ns = Trace::Now();
-  const int64_t begin_ns = now_ns - copy_ended_ns_ < kBackToBackNs ? link_free_ns_ : now_ns;
+  // What the system let the last copy oversleep was no use of the link: this one began so much earlier. Any other gap
+  // between copies is the link's idle time, and stays lost.
+  const int64_t end_ns =
+      Trace::Now() - overslept_ns_ + static_cast<int64_t>(static_cast<double>(bytes) / options_.copy_gbps);
   std::memcpy(destination, source, bytes);
-  link_free_ns_ = begin_ns + static_cast<int64_t>(static_cast<double>(bytes) / options_.copy_gbps);
-  std::this_thread::sleep_for(std::chrono::nanoseconds(link_free_ns_ - Trace::Now()));
-  copy_ended_ns_ = Trace::Now();
+  overslept_ns_ = 0;
+  const int64_t left_ns = end_ns - Trace::Now();
+  if (left_ns <= 0) return;
+  std::this_thread::sleep_for(std::chrono::nanoseconds(left_ns));
+  overslept_ns_ = std::max<int64_t>(0, Trace::Now() - end_ns);
 }
 
 void CpuLane::Call(void (*function)(void* context), void* context, const char* name) {
@@ -109,7 +106,9 @@ void CpuLane::Call(void (*function)(void* context), void* context, const char* n
 
 CpuLane::Task& CpuLane::BeginQueue() {
   std::unique_lock lock(mutex_);
+  wants_room_ = queued_ - finished_ >= kQueuedTasks;
   done_.wait(lock, [this] { return queued_ - finished_ < kQueuedTasks; });
+  wants_room_ = false;
   return tasks_[queued_ % kQueuedTasks];
 }
 
@@ -135,7 +134,8 @@ void CpuLane::ThreadMain() {
     task.destroy(task.captures.data());
     lock.lock();
     ++finished_;
-    done_.notify_all();
+    // Whoever waits is woken when it can go on, and not for each task: at a core each, that costs as much as short ops.
+    if (finished_ == queued_ || wants_room_) done_.notify_all();
   }
 }
 

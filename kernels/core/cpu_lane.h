@@ -103,16 +103,15 @@ class CpuLane final : public Lane {
   const int trace_row_;
 
   std::atomic<int64_t> waited_ns_{0};
-  // Of throttled copies, on the lane's thread: when the link is free again, and when the last copy really ended.
-  int64_t link_free_ns_ = 0;
-  int64_t copy_ended_ns_ = 0;
+  int64_t overslept_ns_ = 0;  // the lane's thread's: by how much the last throttled copy ended late
 
   std::vector<Task> tasks_;  // a ring: slots [finished_, queued_) are waiting or running
   std::mutex mutex_;
   std::condition_variable work_;  // queued_ or stop_ changed
-  std::condition_variable done_;  // finished_ changed
+  std::condition_variable done_;  // the queue is empty, or has room where it had none
   uint64_t queued_ = 0;           // guarded by mutex_
   uint64_t finished_ = 0;         // guarded by mutex_
+  bool wants_room_ = false;       // guarded by mutex_: the queueing thread waits for a free slot
   bool stop_ = false;             // guarded by mutex_
   std::exception_ptr error_;      // guarded by mutex_
   std::thread thread_;

@@ -40,6 +40,7 @@ struct Flags {
   int64_t steps = 20;
   int rounds = 5;
   int threads = 0;
+  int64_t slots = 0, slot_bytes = 0;  // 0: as the plan chooses
 };
 
 struct Configuration {
@@ -123,6 +124,8 @@ class OffloadBench {
                                    .options = configuration.options},
                           .threads = threads_,
                           .disk_directory = flags_.disk};
+    if (flags_.slots > 0) options.plan.options.slots = flags_.slots;
+    if (flags_.slot_bytes > 0) options.plan.options.slot_bytes = flags_.slot_bytes;
     return options;
   }
   int64_t Steps() const { return flags_.rounds * (flags_.steps + kWarmupSteps) + 50; }
@@ -241,6 +244,8 @@ int Main(int argc, char** argv) {
   app.add_option("--steps", flags.steps, "timed in each turn")->capture_default_str();
   app.add_option("--rounds", flags.rounds, "turns of each configuration")->capture_default_str();
   app.add_option("-t,--threads", flags.threads);
+  app.add_option("--slots", flags.slots, "of the ring");
+  app.add_option("--slot-size", flags.slot_bytes, "bytes of one");
   app.add_option("--trace", flags.trace, "of the first streamed configuration");
   CLI11_PARSE(app, argc, argv);
   try {

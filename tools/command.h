@@ -16,6 +16,7 @@ using RunCommand = std::function<int(std::stop_token stop)>;
 RunCommand AddGenerateCommand(CLI::App& app);  // generate_command.cc
 RunCommand AddEvalCommand(CLI::App& app);      // eval_command.cc
 RunCommand AddInspectCommand(CLI::App& app);   // inspect_command.cc
+RunCommand AddPlanCommand(CLI::App& app);      // plan_command.cc
 RunCommand AddDoctorCommand(CLI::App& app);    // doctor_command.cc
 
 }  // namespace triforce

@@ -12,7 +12,6 @@
 #include "kernels/core/error.h"
 #include "models/output_file.h"
 #include "models/safetensors.h"
-#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -47,13 +46,7 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   std::optional<OutputFile> stats_file;
   if (!flags.stats_json.empty()) stats_file.emplace(flags.stats_json);
   const std::unique_ptr<Trace> trace = NewTrace(flags.model);
-  const std::unique_ptr<Engine> engine =
-      LoadEngine(flags.model,
-                 {.kv_type = *ParseFloatDType(flags.model.kv_type),
-                  .context_tokens = context,
-                  .predict_tokens = 0,
-                  .device_bytes = flags.model.device_memory == "auto" ? 0 : *ParseBytes(flags.model.device_memory)},
-                 trace.get(), stop);
+  const std::unique_ptr<Engine> engine = LoadEngine(flags.model, context, 0, trace.get(), stop);
   const std::unique_ptr<Session> session = engine->NewSession();
 
   double nll_sum = 0;
@@ -82,11 +75,12 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
              static_cast<double>(tokens) / seconds);
   if (stats_file) {
     const PeakBytes peak = engine->peak_bytes();
-    const nlohmann::json stats = {{"tokens", tokens},
-                                  {"nll", nll},
-                                  {"perplexity", std::exp(nll)},
-                                  {"eval_ms", seconds * 1e3},
-                                  {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}}};
+    nlohmann::json stats = {{"tokens", tokens},
+                            {"nll", nll},
+                            {"perplexity", std::exp(nll)},
+                            {"eval_ms", seconds * 1e3},
+                            {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}}};
+    AddEngineStats(*engine, stats);
     stats_file->Write(stats.dump(2) + "\n");
     stats_file->Commit();
   }

@@ -15,7 +15,6 @@
 #include "models/generation_config.h"
 #include "models/output_file.h"
 #include "runtime/generate.h"
-#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -157,13 +156,9 @@ class GenerateRun {
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
-    engine_ =
-        LoadEngine(flags_.model,
-                   {.kv_type = *ParseFloatDType(flags_.model.kv_type),
-                    .context_tokens = context,
-                    .predict_tokens = std::max<int64_t>(0, flags_.predict),
-                    .device_bytes = flags_.model.device_memory == "auto" ? 0 : *ParseBytes(flags_.model.device_memory)},
-                   trace.get(), stop_);
+    engine_ = LoadEngine(flags_.model, context,
+                         flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context), trace.get(),
+                         stop_);
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
@@ -270,11 +265,11 @@ class GenerateRun {
         {"ms_per_token", MillisecondsPer(DecodeMs(), GeneratedTokens())},
         {"ids", samples_.empty() ? nlohmann::json::array() : Ids(samples_[0].tokens)},
         {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}},
-        {"bytes", {{"host_to_device", 0}, {"device_to_host", 0}, {"disk_read", 0}}},
         {"levels", nlohmann::json::array()},
         {"seed", options_.sampling.seed},
         {"finish_reason", Reason()},
     };
+    AddEngineStats(*engine_, stats);
     if (flags_.samples > 1) {
       for (const Generation& sample : samples_) {
         stats["samples"].push_back({{"ids", Ids(sample.tokens)}, {"finish_reason", NameOf(sample.reason)}});

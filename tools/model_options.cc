@@ -11,8 +11,11 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
+#include "models/checkpoint.h"
 #include "models/json_file.h"
 #include "models/output_file.h"
+#include "offload/plan_json.h"
+#include "runtime/model_shape.h"
 #include "tools/bytes.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
@@ -23,11 +26,6 @@ namespace {
 
 constexpr int64_t kTraceSpans = 1 << 20;
 constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
-
-std::string CheckBytes(const std::string& text) {
-  if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
-  return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto", text);
-}
 
 // All of stdin. Wakes now and then to see whether to stop: a person at a terminal may never end it.
 std::string ReadStandardInput(std::stop_token stop) {
@@ -62,6 +60,19 @@ std::vector<TokenId> ReadIds(const std::string& path, const ModelConfig& config,
   return tokens;
 }
 
+// What a person wants to know who asked for more.
+void SayPlan(const Engine& engine) {
+  const Plan& plan = engine.plan();
+  fmt::print(stderr, "device memory {} of {}, host {}{}, {} streamed per pass, {:.2f} ms per token expected\n",
+             FormatBytes(plan.device.used_bytes()), FormatBytes(plan.device.limit_bytes),
+             FormatBytes(plan.host.used_bytes()),
+             plan.host.used_bytes() > 0 ? " (" + engine.host_description() + ")" : "",
+             FormatBytes(plan.StreamedBytesPerPass()), plan.times.decode_ms);
+  if (plan.disk.used_bytes() > 0) {
+    fmt::print(stderr, "disk {} ({})\n", FormatBytes(plan.disk.used_bytes()), engine.disk_description());
+  }
+}
+
 }  // namespace
 
 void AddModelFlags(CLI::App& app, ModelOptions& o) {
@@ -73,8 +84,9 @@ void AddModelFlags(CLI::App& app, ModelOptions& o) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();
   app.add_option("--device-memory", o.device_memory, "most memory to use (24G, 512M), or auto")
-      ->check(CheckBytes, "SIZE")
+      ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
+  AddPlanFlags(app, o.plan);
   app.add_option("--trace", o.trace, "write a Chrome trace of all work")->type_name("FILE");
   app.add_flag("-v,--verbose", o.verbose, "say more on stderr");
 }
@@ -131,12 +143,22 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
   return context;
 }
 
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, PlanInput plan, Trace* trace, std::stop_token stop) {
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
+                                   std::stop_token stop) {
+  const ModelShape shape = ShapeOf(ReadModelConfig(options.model), Checkpoint(options.model));
+  const PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
+                                                      .kv_type = *ParseFloatDType(options.kv_type),
+                                                      .context_tokens = context,
+                                                      .predict_tokens = predict,
+                                                      .device_memory = options.device_memory});
   Progress progress("loading", Progress::Unit::kBytes);
-  return std::make_unique<Engine>(EngineOptions{
+  auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
-      .plan = std::move(plan),
+      .plan = plan,
       .threads = options.threads,
+      .disk_directory = options.plan.disk,
+      .reserved_huge_pages = options.plan.huge_pages,
+      .numa_node = options.plan.numa_node,
       .trace = trace,
       .load_progress =
           [&](int64_t done, int64_t total) {
@@ -144,6 +166,24 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, PlanInput plan, 
             progress.Update(done, total);
           },
   });
+  if (options.verbose) SayPlan(*engine);
+  return engine;
+}
+
+void AddEngineStats(const Engine& engine, nlohmann::json& stats) {
+  const TransferCounters& transfers = engine.transfers();
+  nlohmann::json bytes = {{"sent_ahead_unused", transfers.unused_bytes()}};
+  for (const Direction direction : kDirections) {
+    bytes[std::string(Name(direction))] = transfers.bytes(direction);
+    for (const Purpose purpose : kPurposes) {
+      bytes["by_purpose"][std::string(Name(direction))][std::string(Name(purpose))] =
+          transfers.bytes(direction, purpose);
+    }
+  }
+  stats["bytes"] = bytes;
+  const WaitTimes waits = engine.wait_times();
+  stats["waits_ms"] = {{"compute", waits.compute_ms}, {"copy", waits.copy_ms}};
+  stats["plan"] = ToJson(engine.plan());
 }
 
 std::unique_ptr<Trace> NewTrace(const ModelOptions& options) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,6 +15,7 @@
 #include "models/token_id.h"
 #include "models/tokenizer.h"
 #include "runtime/engine.h"
+#include "tools/plan_options.h"
 
 namespace CLI {
 class App;
@@ -27,6 +29,7 @@ struct ModelOptions {
   int threads = 0;
   std::string kv_type = "f16";
   std::string device_memory = "auto";
+  PlanFlags plan;
   std::string trace;
   bool verbose = false;
 };
@@ -64,8 +67,13 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
 // tokens alone are too many: a prompt is never cut.
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more);
 
-// Loads the model, with a progress bar. Throws Interrupted where `stop` is requested meanwhile.
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, PlanInput plan, Trace* trace, std::stop_token stop);
+// Plans a run of `context` tokens, `predict` of them output, as `triforce plan` does, and loads the model, with a
+// progress bar. Throws Interrupted where `stop` is requested meanwhile.
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
+                                   std::stop_token stop);
+
+// What the engine has moved and waited for, for --stats-json: "bytes", "waits_ms", "plan".
+void AddEngineStats(const Engine& engine, nlohmann::json& stats);
 
 // The trace that --trace asks for; null where it does not.
 std::unique_ptr<Trace> NewTrace(const ModelOptions& options);

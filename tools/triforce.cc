@@ -31,6 +31,7 @@ int Main(int argc, char** argv) {
   commands.emplace_back("generate", AddGenerateCommand(app));
   commands.emplace_back("eval", AddEvalCommand(app));
   commands.emplace_back("inspect", AddInspectCommand(app));
+  commands.emplace_back("plan", AddPlanCommand(app));
   commands.emplace_back("doctor", AddDoctorCommand(app));
   AddFlagSources(app, argc, argv);
   try {

@@ -40,6 +40,7 @@ struct Flags {
   int64_t steps = 20;
   int rounds = 5;
   int threads = 0;
+  int64_t trace_of = 1;               // which configuration is traced
   int64_t slots = 0, slot_bytes = 0;  // 0: as the plan chooses
 };
 
@@ -186,7 +187,7 @@ class OffloadBench {
 
   void Start(Configuration configuration, bool copy = true) {
     EngineOptions options = Options(configuration);
-    if (running_.size() == 1) options.trace = trace_.get();
+    if (copy && static_cast<int64_t>(running_.size()) == flags_.trace_of) options.trace = trace_.get();
     Running running{.configuration = std::move(configuration), .engine = std::make_unique<Engine>(options)};
     running.session = running.engine->NewSession();
     if (copy) running.session->CopyFrom(*original_.session);
@@ -246,7 +247,8 @@ int Main(int argc, char** argv) {
   app.add_option("-t,--threads", flags.threads);
   app.add_option("--slots", flags.slots, "of the ring");
   app.add_option("--slot-size", flags.slot_bytes, "bytes of one");
-  app.add_option("--trace", flags.trace, "of the first streamed configuration");
+  app.add_option("--trace", flags.trace, "write a Chrome trace of one configuration");
+  app.add_option("--trace-of", flags.trace_of, "which; 1: the first that streams")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
     OffloadBench(flags).Run();

@@ -1,0 +1,112 @@
+#include "tools/plan_options.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "kernels/core/error.h"
+#include "kernels/core/system_memory.h"
+#include "offload/rates_file.h"
+#include "tools/bytes.h"
+
+namespace triforce {
+namespace {
+
+// Of what the system has to give, what a default takes: the rest is for the page cache and others.
+constexpr double kAutoShare = 0.9;
+// What a 24 GiB card has for us: the driver and a desktop keep some.
+constexpr int64_t kRtx4090Bytes = (int64_t{24} << 30) - (int64_t{512} << 20);
+constexpr int64_t kAssumedHostBytes = int64_t{128} << 30;
+
+std::string CheckSize(const std::string& text) {
+  if (ParseBytes(text)) return "";
+  return fmt::format("found \"{}\", expected a size such as 24G, 512M or 0", text);
+}
+
+std::optional<int64_t> SizeOf(const std::string& text) {
+  return text.empty() || text == "auto" ? std::nullopt : ParseBytes(text);
+}
+
+Rates RatesFor(const PlanFlags& flags, const std::string& device) {
+  if (device == "rtx4090") return AssumedRtx4090Rates();
+  std::string path = flags.rates;
+  if (path.empty()) {
+    try {
+      path = DefaultRatesPath();
+    } catch (const Error&) {  // the environment names no place for it
+      return AssumedCpuRates();
+    }
+  } else if (!std::filesystem::exists(path)) {
+    throw Error(ErrorKind::kIo, path, "is not there", "triforce doctor --rates FILE makes one.");
+  }
+  return ReadRates(path, device).value_or(AssumedCpuRates());
+}
+
+int64_t FreeDiskBytes(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(directory, error);
+  if (error) throw Error(ErrorKind::kIo, directory, error.message(), "Give a folder on a fast disk with --disk.");
+  return static_cast<int64_t>(static_cast<double>(space.available) * kAutoShare);
+}
+
+}  // namespace
+
+std::string CheckSizeOrAuto(const std::string& text) {
+  if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
+  return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto", text);
+}
+
+void AddPlanFlags(CLI::App& app, PlanFlags& f) {
+  app.add_option("--host-memory", f.host_memory, "most host memory for what the device cannot hold, or auto")
+      ->check(CheckSizeOrAuto, "SIZE")
+      ->capture_default_str();
+  app.add_option("--disk", f.disk, "folder for what host memory cannot hold; default: no disk is used")
+      ->type_name("DIR");
+  app.add_option("--disk-memory", f.disk_memory, "most bytes on disk, or auto")
+      ->check(CheckSizeOrAuto, "SIZE")
+      ->capture_default_str();
+  app.add_option("--link-gbps", f.link_gbps, "throttle transfers to the device, 10^9 bytes/s; 0: not")
+      ->check(CLI::NonNegativeNumber);
+  const auto size = [&](const char* name, std::string& value, const char* help) {
+    app.add_option(name, value, help)->check(CheckSize, "SIZE");
+  };
+  size("--resident-weights", f.resident_weights, "most of the layers' weights to keep on the device");
+  size("--resident-kv", f.resident_kv, "most of the prompt's KV to keep on the device");
+  size("--host-weights", f.host_weights, "most of the streamed weights to keep off the disk");
+  size("--host-kv", f.host_kv, "most of the streamed KV to keep off the disk");
+  app.add_option("--slots", f.slots, "slots of the ring that streamed bytes go round")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
+  size("--slot-size", f.slot_size, "size of a slot");
+  app.add_flag("--huge-pages", f.huge_pages, "take reserved huge pages for host memory where there are any");
+  app.add_option("--numa-node", f.numa_node, "NUMA node of host memory")->check(CLI::NonNegativeNumber);
+  app.add_option("--rates", f.rates, "rates as triforce doctor has measured them; default: its own file")
+      ->type_name("FILE");
+}
+
+PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
+  const bool cpu = subject.device == "cpu";
+  PlanInput input{.shape = subject.shape,
+                  .kv_type = subject.kv_type,
+                  .context_tokens = subject.context_tokens,
+                  .predict_tokens = subject.predict_tokens,
+                  .cpu_device = cpu,
+                  .rates = RatesFor(flags, subject.device),
+                  .link_gbps = flags.link_gbps};
+  const auto available = static_cast<int64_t>(kAutoShare * static_cast<double>(AvailableMemoryBytes()));
+  input.device_bytes = SizeOf(subject.device_memory).value_or(cpu ? available : kRtx4090Bytes);
+  input.host_bytes = SizeOf(flags.host_memory)
+                         .value_or(cpu ? std::max<int64_t>(0, available - input.device_bytes) : kAssumedHostBytes);
+  if (!flags.disk.empty()) input.disk_bytes = SizeOf(flags.disk_memory).value_or(FreeDiskBytes(flags.disk));
+  input.options.resident_weight_bytes = SizeOf(flags.resident_weights);
+  input.options.resident_kv_bytes = SizeOf(flags.resident_kv);
+  input.options.host_weight_bytes = SizeOf(flags.host_weights);
+  input.options.host_kv_bytes = SizeOf(flags.host_kv);
+  input.options.slots = flags.slots;
+  input.options.slot_bytes = SizeOf(flags.slot_size);
+  return input;
+}
+
+}  // namespace triforce

@@ -188,7 +188,9 @@ class Planner {
 
   // The most weights, up to `most` bytes, that leave room for prefill's buffers.
   std::optional<Shortage> ChooseWeights(int64_t free, int64_t most) {
-    int64_t low = 0, high = most;  // KeepWeights(low) fits, if anything does
+    KeepWeights(most);
+    if (WeightArenaBytes() <= free) return std::nullopt;  // perhaps all, which need no buffers
+    int64_t low = 0, high = most;                         // KeepWeights(low) fits, if anything else does
     while (low < high) {
       const int64_t middle = low + (high - low + 1) / 2;
       KeepWeights(middle);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
 #include "offload/placement.h"
@@ -24,6 +25,11 @@ void CheckInput(const PlanInput& input) {
   if (o.slot_bytes && *o.slot_bytes < 1) refuse("--slot-size", fmt::format("found {}", *o.slot_bytes));
   if (o.prefill_rows < 1) refuse("prefill rows", fmt::format("found {}, expected 1 or more", o.prefill_rows));
   if (o.budget_tokens < 0) refuse("--budget", fmt::format("found {}", o.budget_tokens));
+}
+
+// "106 GiB (114306580480 bytes)": to read, and to give to a flag.
+std::string InBothUnits(int64_t bytes) {
+  return bytes < 1024 ? fmt::format("{} bytes", bytes) : fmt::format("{} ({} bytes)", FormatBytes(bytes), bytes);
 }
 
 // Where the error sends the reader.
@@ -95,9 +101,9 @@ Plan MakePlan(const PlanInput& input) {
   Plan plan;
   if (const std::optional<Shortage> shortage = Place(input, plan)) {
     throw Error(ErrorKind::kOutOfMemory, shortage->tier,
-                fmt::format("a context of {} tokens needs {} bytes; {} are available, {} are missing",
-                            input.context_tokens, shortage->needed_bytes, shortage->available_bytes,
-                            shortage->needed_bytes - shortage->available_bytes),
+                fmt::format("a context of {} tokens needs {}; {} are available, {} are missing", input.context_tokens,
+                            InBothUnits(shortage->needed_bytes), InBothUnits(shortage->available_bytes),
+                            InBothUnits(shortage->needed_bytes - shortage->available_bytes)),
                 RemedyFor(shortage->tier, input));
   }
   plan.times = PredictTimes(plan);

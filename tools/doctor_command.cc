@@ -13,13 +13,13 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/core/bytes.h"
 #include "kernels/core/cpu_device.h"
 #include "kernels/core/system_memory.h"
 #include "offload/machine_checks.h"
 #include "offload/measure_rates.h"
 #include "offload/rates_file.h"
 #include "tools/bench/timing.h"
-#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 

@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "kernels/core/bytes.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/rope_frequencies.h"
 #include "models/tokenizer.h"
-#include "tools/bytes.h"
 #include "tools/command.h"
 #include "tools/model_options.h"
 

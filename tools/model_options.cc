@@ -10,13 +10,13 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "models/checkpoint.h"
 #include "models/json_file.h"
 #include "models/output_file.h"
 #include "offload/plan_json.h"
 #include "runtime/model_shape.h"
-#include "tools/bytes.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <system_error>
 
+#include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/core/system_memory.h"
 #include "offload/rates_file.h"
-#include "tools/bytes.h"
 
 namespace triforce {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tools/bytes.h"
+#include "kernels/core/bytes.h"
 
 namespace triforce {
 namespace {

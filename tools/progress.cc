@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "tools/bytes.h"
+#include "kernels/core/bytes.h"
 
 namespace triforce {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/bytes.h"
+#include "kernels/core/bytes.h"
 
 #include <doctest/doctest.h>
 

@@ -2,7 +2,8 @@
 // KV.
 //
 // The Engine loads weights once and owns device, lanes and all memory; Sessions are made from it and must not outlive
-// it. One thread at a time uses an Engine and its Sessions.
+// it. One thread at a time uses an Engine and its Sessions. An error of device or disk in queued work (lane.h) is the
+// Engine's end: what is called afterwards throws it again.
 #pragma once
 
 #include <cstdint>

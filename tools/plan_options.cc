@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include "kernels/core/bytes.h"
@@ -30,19 +31,23 @@ std::optional<int64_t> SizeOf(const std::string& text) {
   return text.empty() || text == "auto" ? std::nullopt : ParseBytes(text);
 }
 
+// Of the file that is named, which then has to have them; else of doctor's own file, or assumed ones.
 Rates RatesFor(const PlanFlags& flags, const std::string& device) {
-  if (device == "rtx4090") return AssumedRtx4090Rates();
-  std::string path = flags.rates;
-  if (path.empty()) {
+  const Rates assumed = device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates();
+  if (flags.rates.empty()) {
     try {
-      path = DefaultRatesPath();
-    } catch (const Error&) {  // the environment names no place for it
-      return AssumedCpuRates();
+      return ReadRates(DefaultRatesPath(), device).value_or(assumed);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kUsage) throw;  // the environment names no place for such a file
+      return assumed;
     }
-  } else if (!std::filesystem::exists(path)) {
-    throw Error(ErrorKind::kIo, path, "is not there", "triforce doctor --rates FILE makes one.");
   }
-  return ReadRates(path, device).value_or(AssumedCpuRates());
+  const std::optional<Rates> rates = ReadRates(flags.rates, device);
+  if (!rates) {
+    throw Error(ErrorKind::kIo, flags.rates, fmt::format("has no rates of the device \"{}\"", device),
+                "triforce doctor --rates FILE measures them.");
+  }
+  return *rates;
 }
 
 int64_t FreeDiskBytes(const std::string& directory) {

@@ -68,7 +68,7 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
     stager = std::make_unique<Stager>(*disk, slots, plan.ring.staging_slots);
   }
   compute = device->NewLane({.name = "compute", .threads = ThreadCount(options)});
-  copy = device->NewLane({.name = "copy", .copy_gbps = plan.input.link_gbps});
+  copy = device->NewLane({.name = "copy", .high_priority = true, .copy_gbps = plan.input.link_gbps});
   weights = std::make_unique<Weights>(config, checkpoint, plan, WeightTiers{*device, host, disk.get()}, *compute,
                                       [&](int64_t bytes) {
                                         if (options.load_progress) {

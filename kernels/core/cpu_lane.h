@@ -34,9 +34,14 @@ class CpuEvent final : public Event {
     mutable std::mutex mutex;
     mutable std::condition_variable changed;
     uint64_t completed = 0;    // guarded by mutex: the latest recording whose work is done
+    int64_t completed_ns = 0;  // guarded by mutex: since when, by Trace::Now
     std::exception_ptr error;  // guarded by mutex: what the recording lane had failed with by then
     void Complete(uint64_t recording, std::exception_ptr lane_error);
-    std::exception_ptr WaitUntil(uint64_t recording) const;
+    struct Completion {
+      int64_t time_ns = 0;
+      std::exception_ptr error;
+    };
+    Completion WaitUntil(uint64_t recording) const;
   };
   // Shared with the tasks in the lanes' queues, which may run after the event is gone.
   std::shared_ptr<State> state_ = std::make_shared<State>();
@@ -75,6 +80,7 @@ class CpuLane final : public Lane {
     void (*call)(std::byte* captures, Team& team) = nullptr;
     void (*destroy)(std::byte* captures) = nullptr;
     const char* name = nullptr;
+    int64_t queued_ns = 0;
     bool always = false;  // also after an error: what others wait for
   };
 
@@ -94,7 +100,7 @@ class CpuLane final : public Lane {
   Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
   void EndQueue();
   void ThreadMain();
-  void ThrottledCopy(void* destination, const void* source, int64_t bytes);
+  void ThrottledCopy(void* destination, const void* source, int64_t bytes, const char* name);
   void Execute(Task& task, Team& team);
 
   Device& device_;
@@ -103,7 +109,9 @@ class CpuLane final : public Lane {
   const int trace_row_;
 
   std::atomic<int64_t> waited_ns_{0};
-  int64_t overslept_ns_ = 0;  // the lane's thread's: by how much the last throttled copy ended late
+  // The lane's thread's, for throttled copies: since when the running task could have begun, and the link is free.
+  int64_t ready_ns_ = 0;
+  int64_t link_free_ns_ = 0;
 
   std::vector<Task> tasks_;  // a ring: slots [finished_, queued_) are waiting or running
   std::mutex mutex_;

@@ -20,6 +20,8 @@ class Device;
 struct LaneOptions {
   std::string name;  // of its row in the trace: "compute", "copy"
   int threads = 1;   // CPU device: workers that share each op
+  // Its work goes first where that of other lanes could run as well: for short work that others wait for.
+  bool high_priority = false;
   // Copy takes at least bytes / so many 10^9 bytes per second, to stand for a slower link; 0: as fast as it goes.
   double copy_gbps = 0;
 };

@@ -1,4 +1,4 @@
-// Measuring a disk: how fast large blocks are written and read, past the system's cache where the file system allows.
+// Measuring a disk: how fast the disk tier writes and reads there, in requests as the ring makes them.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@ namespace triforce {
 
 struct DiskRates {
   double read_gbps = 0;
-  double write_gbps = 0;  // until it is on the disk
+  double write_gbps = 0;
 };
 
-// Writes and reads back a file of about `bytes` in `directory`, in blocks of 1 MiB with several threads, three times;
-// medians. The file has no name from the moment it is open: nothing stays, however the program ends. `between_rounds`
-// may be empty; it may throw to stop.
+// Writes about `bytes` to a DiskTier in `directory` and reads them back for half a second or more, three times;
+// medians. Long enough for what a drive's or a host's cache gives at first to wear off. Nothing stays, however the
+// program ends. `between_rounds` may be empty; it may throw to stop.
 // Throws Error: kIo; kOutOfMemory, with bytes needed and available, where the disk has not that much.
 DiskRates MeasureDisk(const std::string& directory, int64_t bytes, const std::function<void()>& between_rounds);
 

@@ -19,11 +19,11 @@
 #include "kernels/ops/rms_norm.h"
 #include "offload/host_pool.h"
 #include "offload/measure_disk.h"
+#include "offload/plan_sizes.h"
 
 namespace triforce {
 namespace {
 
-constexpr int64_t kPieceBytes = int64_t{8} << 20;  // a slot's size: what the ring copies at a time
 constexpr int64_t kMostDiskBytes = int64_t{256} << 20;
 constexpr int64_t kIn = 4096;  // features of the linear layers, as in Llama2-7B
 constexpr int64_t kMatmulRows = 512;
@@ -63,7 +63,8 @@ class Measurement {
         bytes_(panel_count_ * kPanelBytes),
         pool_({.bytes = bytes_, .threads = options.threads}),
         host_data_(pool_.Cut(bytes_, "measuring")),
-        landing_(device.Allocate(bytes_, "measuring copies")),
+        piece_bytes_(std::min(bytes_, DefaultSlotBytes(device.type() == DeviceType::kCpu))),
+        landing_(device.Allocate(std::min(bytes_, kDefaultSlots * piece_bytes_), "measuring copies")),
         host_(int64_t{1} << 20),
         compute_(device.NewLane({.name = "compute", .threads = options.threads})),
         copy_(device.NewLane({.name = "copy"})),
@@ -177,12 +178,14 @@ class Measurement {
     };
   }
 
-  // Queues the bytes [begin, end) of the working set, piece by piece.
+  // Queues the bytes [begin, end) of the working set, piece by piece, to or from places on the device that take turns,
+  // as the ring does.
   void QueueCopies(Lane& lane, bool to_device, int64_t begin, int64_t end) {
-    for (int64_t at = begin; at < end; at += kPieceBytes) {
+    const int64_t places = landing_.bytes() / piece_bytes_;
+    for (int64_t at = begin; at < end; at += piece_bytes_) {
       std::byte* const on_host = host_data_.data() + at;
-      std::byte* const on_device = landing_.data() + at;
-      lane.Copy(to_device ? on_device : on_host, to_device ? on_host : on_device, std::min(kPieceBytes, end - at),
+      std::byte* const on_device = landing_.data() + at / piece_bytes_ % places * piece_bytes_;
+      lane.Copy(to_device ? on_device : on_host, to_device ? on_host : on_device, std::min(piece_bytes_, end - at),
                 "copy");
     }
   }
@@ -220,8 +223,9 @@ class Measurement {
   const int64_t bytes_;  // of the working set
   HostPool pool_;
   const std::span<std::byte> host_data_;
-  const Buffer landing_;  // where copies go, and come back from
-  CpuDevice host_;        // for reading host memory, whatever `device` is
+  const int64_t piece_bytes_;  // a slot's
+  const Buffer landing_;       // where copies go, and come back from
+  CpuDevice host_;             // for reading host memory, whatever `device` is
   std::vector<Arena> arenas_;
   const std::unique_ptr<Lane> compute_, copy_, copy_back_, host_lane_;
   Device& device_;

@@ -9,9 +9,7 @@
 namespace triforce {
 namespace {
 
-constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();
-constexpr int64_t kDefaultSlots = 8;
 constexpr int64_t kStagingSlots = 8;
 
 // Which weights stay on the device first: the small ones of a layer, so that what streams is one long run.
@@ -111,7 +109,7 @@ class Planner {
   }
 
   void ChooseRing() {
-    const int64_t wanted = input_.options.slot_bytes.value_or(input_.cpu_device ? 2 * kMiB : 16 * kMiB);
+    const int64_t wanted = input_.options.slot_bytes.value_or(DefaultSlotBytes(input_.cpu_device));
     // A slot holds at least a block and a panel.
     plan_.ring.slot_bytes = HostAligned(std::max({wanted, block_bytes_, LargestPanel()}));
     plan_.ring.slots = input_.options.slots.value_or(kDefaultSlots);

@@ -10,6 +10,10 @@ namespace triforce {
 // As Arena::Cut rounds.
 constexpr int64_t AlignedBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
+// The ring's, where nobody says: as many slots, of so many bytes.
+inline constexpr int64_t kDefaultSlots = 8;
+constexpr int64_t DefaultSlotBytes(bool cpu_device) { return int64_t{cpu_device ? 2 : 16} << 20; }
+
 // Blocks per kv_head that the tail has on the device.
 int64_t TailBlocks(int64_t context_tokens, int64_t predict_tokens);
 

@@ -98,6 +98,26 @@ class Fio {
   std::vector<double> gbps_;
 };
 
+// Of a trace's last turn, the part of the time from the first slot's begin to the last one's end in which the copy lane
+// was moving bytes to the device. Turns are apart by more than any wait within one.
+double CopyLaneBusy(const std::string& trace) {
+  constexpr double kBetweenTurnsUs = 50'000;
+  const nlohmann::json events = ParseJson(ReadFile(trace, int64_t{1} << 30), trace)["traceEvents"];
+  std::vector<std::pair<double, double>> slots;  // begin and end
+  for (const nlohmann::json& event : events) {
+    if (event["ph"] != "X" || !event["name"].get<std::string>().ends_with("to device")) continue;
+    slots.emplace_back(event["ts"].get<double>(), event["ts"].get<double>() + event["dur"].get<double>());
+  }
+  std::sort(slots.begin(), slots.end());
+  double begin = 0, end = -2 * kBetweenTurnsUs, busy = 0;
+  for (const auto& [slot_begin, slot_end] : slots) {
+    if (slot_begin - end > kBetweenTurnsUs) begin = slot_begin, busy = 0;
+    busy += slot_end - slot_begin;
+    end = slot_end;
+  }
+  return slots.empty() ? 0 : busy / (end - begin);
+}
+
 class OffloadBench {
  public:
   explicit OffloadBench(const Flags& flags) : flags_(flags) {
@@ -115,7 +135,10 @@ class OffloadBench {
       fio_->Turn();
     }
     Print();
-    if (trace_ != nullptr) trace_->Write(flags_.trace);
+    if (trace_ == nullptr) return;
+    trace_->Write(flags_.trace);
+    fmt::print("{}, last turn: the copy lane is busy {:.1f} % of the time from the first slot to the last\n",
+               running_.at(flags_.trace_of).configuration.name, 100 * CopyLaneBusy(flags_.trace));
   }
 
  private:

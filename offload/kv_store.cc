@@ -156,7 +156,7 @@ void KvStore::Fold(Lane& compute, Ring* ring) {
   FindStreamed();
 }
 
-void KvStore::LoadBlock(Lane& compute, Lane& copy, Stager* stager, int64_t layer, int64_t block) {
+void KvStore::LoadBlock(Lane& compute, Link& link, int64_t layer, int64_t block) {
   const int64_t block_bytes = kv_heads_ * entry_bytes_;
   std::byte* const to = TailBlock(layer, 0);
   if (block < plan_.layers[layer].kv.resident) {
@@ -165,16 +165,11 @@ void KvStore::LoadBlock(Lane& compute, Lane& copy, Stager* stager, int64_t layer
     return;
   }
   for (int64_t i = 0; i < kv_heads_; ++i) {
-    const Transfer from = TransferOf(layer, block * kv_heads_ + i, 1);
-    if (from.host != nullptr) {
-      copy.Copy(to + i * entry_bytes_, from.host, entry_bytes_, "unfold");
-    } else {
-      stager->Read(copy, from.disk_offset, entry_bytes_, to + i * entry_bytes_, "unfold");
-    }
+    link.ToDevice(TransferOf(layer, block * kv_heads_ + i, 1), to + i * entry_bytes_);
   }
 }
 
-void KvStore::Rewind(Lane& compute, Lane& copy, Stager* stager, int64_t tokens) {
+void KvStore::Rewind(Lane& compute, Link& link, int64_t tokens) {
   TF_CHECK(tokens <= tokens_ && (tokens == 0 || tokens >= least_tokens()), "{} of {} tokens, {} are ranked", tokens,
            tokens_, least_tokens());
   compute.Synchronize();
@@ -186,8 +181,8 @@ void KvStore::Rewind(Lane& compute, Lane& copy, Stager* stager, int64_t tokens) 
         compute.Copy(TailBlock(layer, block), TailBlock(layer, block - 1), kv_heads_ * entry_bytes_, "unfold");
       }
       compute.Synchronize();
-      LoadBlock(compute, copy, stager, layer, tail_first_block_);
-      copy.Synchronize();
+      LoadBlock(compute, link, layer, tail_first_block_);
+      link.lane().Synchronize();
     }
   }
   compute.Synchronize();

@@ -72,7 +72,7 @@ class KvStore {
   bool can_fold() const { return tokens_ / kKvBlock > tail_first_block_; }
   // Rewinds to `tokens` where they end before the tail: blocks come back from the store. Waits for the lanes.
   // REQUIRES: tokens >= least_tokens() or 0.
-  void Rewind(Lane& compute, Lane& copy, Stager* stager, int64_t tokens);
+  void Rewind(Lane& compute, Link& link, int64_t tokens);
 
  private:
   struct Layer {
@@ -86,7 +86,7 @@ class KvStore {
   void FindStreamed();
   Transfer TransferOf(int64_t layer, int64_t first_entry, int64_t entries) const;
   std::byte* TailBlock(int64_t layer, int64_t block) const;
-  void LoadBlock(Lane& compute, Lane& copy, Stager* stager, int64_t layer, int64_t block);
+  void LoadBlock(Lane& compute, Link& link, int64_t layer, int64_t block);
 
   Device& device_;
   const Plan& plan_;

@@ -227,16 +227,18 @@ class Planner {
     if (!plan_.embedding_on_device) {
       add("embedding rows", HostAligned(plan_.activation_rows * s.hidden * SizeOf(s.embedding_type)));
     }
-    const bool fits = SpreadOverHost(input_.host_bytes - fixed);
-    if (!fits) {
-      if (input_.disk_bytes == 0) {
-        return Shortage{"host memory", fixed + input_.devices * (StreamedWeights() + StreamedKv()), input_.host_bytes};
-      }
+    const int64_t streamed = input_.devices * (StreamedWeights() + StreamedKv());
+    bool fits = SpreadOverHost(input_.host_bytes - fixed);
+    plan_.stages_host =
+        streamed > 0 && input_.host_bytes > 0 &&
+        std::min(fixed + streamed, input_.host_bytes) > input_.options.pinned_bytes.value_or(kEverything);
+    if (!fits || plan_.stages_host) {
       add("staging", kStagingSlots * plan_.ring.slot_bytes * input_.devices);
       plan_.ring.staging_slots = kStagingSlots;
-      if (fixed > input_.host_bytes) return Shortage{"host memory", fixed, input_.host_bytes};
-      SpreadOverHost(input_.host_bytes - fixed);
+      fits = SpreadOverHost(input_.host_bytes - fixed);
     }
+    if (!fits && input_.disk_bytes == 0) return Shortage{"host memory", fixed + streamed, input_.host_bytes};
+    if (fixed > input_.host_bytes) return Shortage{"host memory", fixed, input_.host_bytes};
     return AddHostAndDiskItems();
   }
 

@@ -23,6 +23,7 @@ struct PlanOptions {
   std::optional<int64_t> resident_kv_bytes;      // the most of the stored KV to keep there
   std::optional<int64_t> host_weight_bytes;      // the most of the streamed weights to keep on the host, not on disk
   std::optional<int64_t> host_kv_bytes;          // the same of the streamed KV
+  std::optional<int64_t> pinned_bytes;           // the most host memory that can be locked
   std::optional<int64_t> slots;                  // of the ring, 2 or more
   std::optional<int64_t> slot_bytes;
   std::optional<bool> hidden_on_device;  // prefill's hidden states of the whole prompt
@@ -82,7 +83,7 @@ struct LayerPlan {
 struct RingPlan {
   int64_t slots = 0;
   int64_t slot_bytes = 0;
-  int64_t staging_slots = 0;  // on the host, for what comes from disk; 0 where nothing does
+  int64_t staging_slots = 0;  // on the host, for what cannot cross the link directly; 0 where all can
   bool operator==(const RingPlan&) const = default;
 };
 
@@ -123,6 +124,7 @@ struct Plan {
   int64_t partial_bytes = 0;    // for attention's partials
   bool hidden_on_device = true;
   bool embedding_on_device = true;
+  bool stages_host = false;     // host memory is not locked: what streams from it passes through the staging slots
   TierPlan device, host, disk;  // device: each of them; host and disk: for all together
   PlanTimes times;
 

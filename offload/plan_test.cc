@@ -241,13 +241,14 @@ PlanInput RandomInput(std::mt19937_64& random) {
   if (from(0, 3) == 0) input.options.resident_kv_bytes = from(0, 1 << 24);
   if (from(0, 3) == 0) input.options.resident_weight_bytes = from(0, 1 << 22);
   if (from(0, 3) == 0) input.options.host_kv_bytes = from(0, 1 << 24);
+  if (from(0, 3) == 0) input.options.pinned_bytes = share(0, 1);
   if (from(0, 3) == 0) input.options.budget_tokens = from(0, 4096);
   return input;
 }
 
 TEST_CASE("every plan adds up and holds its limits") {
   std::mt19937_64 random(7);
-  int fit = 0, streamed = 0, on_disk = 0;
+  int fit = 0, streamed = 0, on_disk = 0, staged = 0;
   for (int i = 0; i < 4000; ++i) {
     const PlanInput input = RandomInput(random);
     CAPTURE(i);
@@ -276,7 +277,10 @@ TEST_CASE("every plan adds up and holds its limits") {
     REQUIRE(sums.resident_kv <= input.options.resident_kv_bytes.value_or(sums.kv));
     REQUIRE(sums.host_kv <= input.options.host_kv_bytes.value_or(sums.kv));
     REQUIRE((plan.ring.slots > 0) == (plan.streams_kv() || plan.streams_weights()));
-    REQUIRE((plan.ring.staging_slots > 0) == (sums.disk_kv + sums.disk_weights > 0));
+    REQUIRE((plan.ring.staging_slots > 0) == (sums.disk_kv + sums.disk_weights > 0 || plan.stages_host));
+    REQUIRE((plan.stages_host || input.devices * (sums.host_kv + sums.host_weights) <=
+                                     input.options.pinned_bytes.value_or(input.host_bytes)));
+    staged += plan.stages_host && plan.host.BytesOf("streamed KV") > 0;
     REQUIRE(plan.times.decode_ms > 0);
     REQUIRE(plan.times.prefill_ms > 0);
     REQUIRE(plan.times.decode_ms >= std::max(plan.times.decode_link_ms, plan.times.decode_disk_ms));
@@ -288,6 +292,7 @@ TEST_CASE("every plan adds up and holds its limits") {
   CHECK(fit < 3800);
   CHECK(streamed > 100);
   CHECK(on_disk > 50);
+  CHECK(staged > 30);
 }
 
 TEST_CASE("more memory never makes it worse; the longest context is exact") {

@@ -5,21 +5,12 @@
 #include "kernels/core/check.h"
 
 namespace triforce {
-namespace {
-
-const char* SpanName(Purpose purpose, bool to_device) {
-  if (purpose == Purpose::kWeights) return to_device ? "weights to device" : "weights to host";
-  return to_device ? "KV to device" : "KV to host";
-}
-
-}  // namespace
-
 SlotLease::~SlotLease() {
   if (ring_ != nullptr) ring_->Release(*compute_);
 }
 
-Ring::Ring(Device& device, Lane& copy, TransferCounters& counters, const RingOptions& options)
-    : copy_(copy),
+Ring::Ring(Device& device, Link& link, TransferCounters& counters, const RingOptions& options)
+    : link_(link),
       counters_(counters),
       options_(options),
       buffer_(device.Allocate(options.slots * options.slot_bytes, "the ring")) {
@@ -46,16 +37,9 @@ void Ring::Issue() {
   next_transfer_ = (next_transfer_ + 1) % schedule_.size();
   Slot& slot = SlotOf(issued_++);
   TF_CHECK(transfer.bytes <= slot_bytes(), "{} bytes for a slot of {}", transfer.bytes, slot_bytes());
-  const char* const name = SpanName(transfer.purpose, true);
-  copy_.WaitFor(*slot.released);
-  if (transfer.host != nullptr) {
-    copy_.Copy(slot.data, transfer.host, transfer.bytes, name);
-  } else {
-    options_.stager->Read(copy_, transfer.disk_offset, transfer.bytes, slot.data, name);
-    counters_.Add(Direction::kDiskRead, transfer.purpose, transfer.bytes);
-  }
-  counters_.Add(Direction::kHostToDevice, transfer.purpose, transfer.bytes);
-  copy_.Record(*slot.arrived);
+  link_.lane().WaitFor(*slot.released);
+  link_.ToDevice(transfer, slot.data);
+  link_.lane().Record(*slot.arrived);
 }
 
 SlotLease Ring::Next(Lane& compute) {
@@ -82,15 +66,9 @@ void Ring::Store(Lane& compute, const Transfer& to) {
   ++taken_;
   TF_CHECK(to.bytes <= slot_bytes(), "{} bytes for a slot of {}", to.bytes, slot_bytes());
   compute.Record(*slot.released);
-  copy_.WaitFor(*slot.released);
-  if (to.host != nullptr) {
-    copy_.Copy(to.host, slot.data, to.bytes, SpanName(to.purpose, false));
-  } else {
-    options_.stager->Write(copy_, to.disk_offset, to.bytes, slot.data, SpanName(to.purpose, false));
-    counters_.Add(Direction::kDiskWrite, to.purpose, to.bytes);
-  }
-  counters_.Add(Direction::kDeviceToHost, to.purpose, to.bytes);
-  copy_.Record(*slot.arrived);
+  link_.lane().WaitFor(*slot.released);
+  link_.ToHost(slot.data, to);
+  link_.lane().Record(*slot.arrived);
 }
 
 }  // namespace triforce

@@ -11,7 +11,7 @@
 //     ... queue work on slot.data() ...
 //     // the lease's end releases the slot behind that work
 //
-// One thread uses a Ring. Device, lanes and stager outlive it.
+// One thread uses a Ring. Device, lanes and link outlive it.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@
 #include "kernels/core/buffer.h"
 #include "kernels/core/device.h"
 #include "kernels/core/lane.h"
-#include "offload/stager.h"
+#include "offload/link.h"
 #include "offload/transfer.h"
 
 namespace triforce {
@@ -49,13 +49,12 @@ class SlotLease {
 struct RingOptions {
   int64_t slots = 0;  // 2 or more
   int64_t slot_bytes = 0;
-  Stager* stager = nullptr;  // for transfers from disk; may be null where there are none
 };
 
 class Ring {
  public:
   // Throws Error (kOutOfMemory).
-  Ring(Device& device, Lane& copy, TransferCounters& counters, const RingOptions& options);
+  Ring(Device& device, Link& link, TransferCounters& counters, const RingOptions& options);
 
   int64_t slots() const { return static_cast<int64_t>(slots_.size()); }
   int64_t slot_bytes() const { return options_.slot_bytes; }
@@ -86,7 +85,7 @@ class Ring {
   void Release(Lane& compute);
   Slot& SlotOf(int64_t number) { return slots_[number % slots()]; }
 
-  Lane& copy_;
+  Link& link_;
   TransferCounters& counters_;
   const RingOptions options_;
   Buffer buffer_;

@@ -1,6 +1,7 @@
 #include "offload/stager.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/core/check.h"
 
@@ -14,13 +15,13 @@ int64_t Pages(int64_t bytes) {
 
 }  // namespace
 
-Stager::Stager(DiskTier& tier, std::span<std::byte> memory, int64_t slots)
+Stager::Stager(DiskTier* tier, std::span<std::byte> memory, int64_t slots)
     : tier_(tier),
       memory_(memory),
       read_slots_(slots - kWriteSlots),
       slot_bytes_(static_cast<int64_t>(memory.size()) / slots),
       thread_([this] { ThreadMain(); }) {
-  write_tickets_.fill(-1);
+  write_tickets_.fill(kNoTicket);
   TF_CHECK(read_slots_ >= 1 && slot_bytes_ > 0 && slot_bytes_ % DiskTier::kAlignmentBytes == 0, "{} slots of {} bytes",
            slots, slot_bytes_);
 }
@@ -42,17 +43,17 @@ std::span<std::byte> Stager::WriteSlot(int64_t number, int64_t bytes) const {
   return memory_.subspan((read_slots_ + number % kWriteSlots) * slot_bytes_, bytes);
 }
 
-void Stager::Read(Lane& copy, int64_t offset, int64_t bytes, std::byte* device_memory, const char* name) {
-  TF_CHECK(bytes <= slot_bytes_, "{} bytes", bytes);
+void Stager::Read(Lane& copy, const Transfer& from, std::byte* device_memory, const char* name) {
+  TF_CHECK(from.bytes <= slot_bytes_, "{} bytes", from.bytes);
   int64_t number;
   {
     const std::lock_guard lock(mutex_);
     number = queued_++;
-    pieces_.push_back({offset, bytes});
+    pieces_.push_back(from);
   }
   changed_.notify_all();
-  copy.Call([](void* stager) { static_cast<Stager*>(stager)->AwaitRead(); }, this, "wait for disk");
-  copy.Copy(device_memory, ReadSlot(number, bytes).data(), bytes, name);
+  copy.Call([](void* stager) { static_cast<Stager*>(stager)->AwaitRead(); }, this, "wait for staging");
+  copy.Copy(device_memory, ReadSlot(number, from.bytes).data(), from.bytes, name);
   copy.Call([](void* stager) { static_cast<Stager*>(stager)->FreeRead(); }, this, nullptr);
 }
 
@@ -69,7 +70,7 @@ void Stager::ThreadMain() {
   lock.unlock();
   for (const int64_t ticket : tickets_) {
     try {
-      tier_.Finish(ticket);
+      if (ticket != kNoTicket) tier_->Finish(ticket);
     } catch (...) {  // nobody waits for it any more
     }
   }
@@ -79,10 +80,15 @@ void Stager::ThreadMain() {
 void Stager::ReadPieces(std::unique_lock<std::mutex>& lock) {
   try {
     if (started_ < queued_ && started_ - freed_ < read_slots_) {
-      const Piece piece = pieces_[started_ - freed_];
+      const Transfer piece = pieces_[started_ - freed_];
       const int64_t number = started_;
       lock.unlock();
-      const int64_t ticket = tier_.Start({.offset = piece.offset, .memory = ReadSlot(number, Pages(piece.bytes))});
+      int64_t ticket = kNoTicket;
+      if (piece.host != nullptr) {
+        std::memcpy(ReadSlot(number, piece.bytes).data(), piece.host, piece.bytes);
+      } else {
+        ticket = tier_->Start({.offset = piece.disk_offset, .memory = ReadSlot(number, Pages(piece.bytes))});
+      }
       lock.lock();
       tickets_.push_back(ticket);
       ++started_;
@@ -90,7 +96,7 @@ void Stager::ReadPieces(std::unique_lock<std::mutex>& lock) {
       const int64_t ticket = tickets_.front();
       tickets_.pop_front();
       lock.unlock();
-      tier_.Finish(ticket);
+      if (ticket != kNoTicket) tier_->Finish(ticket);
       lock.lock();
       ++read_;
       changed_.notify_all();
@@ -120,49 +126,53 @@ void Stager::FreeRead() {
   changed_.notify_all();
 }
 
-void Stager::Write(Lane& copy, int64_t offset, int64_t bytes, const std::byte* device_memory, const char* name) {
-  TF_CHECK(bytes <= slot_bytes_, "{} bytes", bytes);
+void Stager::Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name) {
+  TF_CHECK(to.bytes <= slot_bytes_, "{} bytes", to.bytes);
   {
     const std::lock_guard lock(mutex_);
-    writes_.push_back({offset, bytes});
+    writes_.push_back(to);
   }
-  copy.Call([](void* stager) { static_cast<Stager*>(stager)->AwaitWrite(); }, this, "wait for disk");
-  copy.Copy(WriteSlot(queued_writes_++, bytes).data(), device_memory, bytes, name);
-  copy.Call([](void* stager) { static_cast<Stager*>(stager)->StartWrite(); }, this, "write to disk");
+  copy.Call([](void* stager) { static_cast<Stager*>(stager)->AwaitWrite(); }, this, "wait for staging");
+  copy.Copy(WriteSlot(queued_writes_++, to.bytes).data(), device_memory, to.bytes, name);
+  copy.Call([](void* stager) { static_cast<Stager*>(stager)->StartWrite(); }, this, "write");
 }
 
 void Stager::AwaitWrite() {
   int64_t& ticket = write_tickets_[lane_writes_ % kWriteSlots];
   const int64_t previous = ticket;
-  ticket = -1;
-  if (previous >= 0) tier_.Finish(previous);
+  ticket = kNoTicket;
+  if (previous != kNoTicket) tier_->Finish(previous);
 }
 
 void Stager::StartWrite() {
-  Piece piece;
+  Transfer piece;
   {
     const std::lock_guard lock(mutex_);
     piece = writes_.front();
     writes_.pop_front();
   }
   const int64_t number = lane_writes_++;
-  write_tickets_[number % kWriteSlots] =
-      tier_.Start({.write = true, .offset = piece.offset, .memory = WriteSlot(number, Pages(piece.bytes))});
+  if (piece.host != nullptr) {
+    std::memcpy(piece.host, WriteSlot(number, piece.bytes).data(), piece.bytes);
+  } else {
+    write_tickets_[number % kWriteSlots] =
+        tier_->Start({.write = true, .offset = piece.disk_offset, .memory = WriteSlot(number, Pages(piece.bytes))});
+  }
 }
 
 void Stager::FlushWrites(Lane& copy) {
-  copy.Call([](void* stager) { static_cast<Stager*>(stager)->FinishWrites(); }, this, "wait for disk");
+  copy.Call([](void* stager) { static_cast<Stager*>(stager)->FinishWrites(); }, this, "wait for staging");
 }
 
 void Stager::FinishWrites() {
   std::exception_ptr error;
   for (int64_t& ticket : write_tickets_) {
     try {
-      if (ticket >= 0) tier_.Finish(ticket);
+      if (ticket != kNoTicket) tier_->Finish(ticket);
     } catch (...) {
       error = std::current_exception();
     }
-    ticket = -1;
+    ticket = kNoTicket;
   }
   if (error != nullptr) std::rethrow_exception(error);
 }

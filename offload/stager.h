@@ -1,9 +1,11 @@
-// Stager: brings bytes from disk to the link and back, through slots of host memory.
+// Stager: brings bytes from disk, or from host memory that is not locked, to the link and back, through slots of host
+// memory.
 //
 // Two ways, both driven by host functions in the copy lane, so that they keep its order:
 //   read:  Read queues a request; a thread of the Stager's own reads ahead, as far as slots are free, while the lane is
 //          still busy with earlier work. In the lane: wait for the oldest read, copy from its slot, free the slot.
-//   write: in the lane: copy to a slot, start writing it; the slot is waited for when its turn comes again. What was
+//   write: in the lane: copy to a slot, start writing it from there; the slot is waited for when its turn comes again.
+//   What was
 //          written may be read once FlushWrites has passed in the lane and the host has waited for that.
 // Errors of the disk come out of the lane's Synchronize.
 //
@@ -22,6 +24,7 @@
 
 #include "kernels/core/lane.h"
 #include "offload/disk_tier.h"
+#include "offload/transfer.h"
 
 namespace triforce {
 
@@ -29,27 +32,25 @@ class Stager {
  public:
   static constexpr int64_t kWriteSlots = 2;
 
-  // `memory` is cut into `slots` slots of equal size, a multiple of DiskTier::kAlignmentBytes each: the last
-  // kWriteSlots for writing, the others for reading. REQUIRES: more than kWriteSlots.
-  Stager(DiskTier& tier, std::span<std::byte> memory, int64_t slots);
+  // `tier` may be null where nothing is on disk. `memory` is cut into `slots` slots of equal size, a multiple of
+  // DiskTier::kAlignmentBytes each: the last kWriteSlots for writing, the others for reading. REQUIRES: more than
+  // kWriteSlots.
+  Stager(DiskTier* tier, std::span<std::byte> memory, int64_t slots);
   ~Stager();
   Stager(const Stager&) = delete;
   Stager& operator=(const Stager&) = delete;
 
   int64_t slot_bytes() const { return slot_bytes_; }
 
-  // Queues: `bytes` from the tier at `offset` to `device_memory`. REQUIRES: bytes <= slot_bytes().
-  void Read(Lane& copy, int64_t offset, int64_t bytes, std::byte* device_memory, const char* name);
-  // Queues: `bytes` from `device_memory` to the tier at `offset`.
-  void Write(Lane& copy, int64_t offset, int64_t bytes, const std::byte* device_memory, const char* name);
-  // Queues: all writes so far are on disk.
+  // Queues: the bytes of `from` to `device_memory`. REQUIRES: they fit a slot.
+  void Read(Lane& copy, const Transfer& from, std::byte* device_memory, const char* name);
+  // Queues: the bytes at `device_memory` to where `to` says. REQUIRES: they fit a slot.
+  void Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name);
+  // Queues: all writes so far are where they belong.
   void FlushWrites(Lane& copy);
 
  private:
-  struct Piece {
-    int64_t offset = 0;
-    int64_t bytes = 0;
-  };
+  static constexpr int64_t kNoTicket = -1;  // of a piece in host memory
 
   std::span<std::byte> ReadSlot(int64_t number, int64_t bytes) const;
   std::span<std::byte> WriteSlot(int64_t number, int64_t bytes) const;
@@ -61,7 +62,7 @@ class Stager {
   void StartWrite();    // lane: that slot is full
   void FinishWrites();  // lane
 
-  DiskTier& tier_;
+  DiskTier* const tier_;
   const std::span<std::byte> memory_;
   const int64_t read_slots_;
   const int64_t slot_bytes_;
@@ -69,7 +70,7 @@ class Stager {
   // Reads use the slots in turn: piece n lies in slot n % read_slots. 0 <= freed_ <= read_ <= started_ <= queued_.
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Piece> pieces_;     // guarded by mutex_: from freed_ on
+  std::deque<Transfer> pieces_;  // guarded by mutex_: from freed_ on
   std::deque<int64_t> tickets_;  // the thread's: of pieces [read_, started_)
   int64_t queued_ = 0;           // guarded by mutex_, as all below
   int64_t started_ = 0;
@@ -80,10 +81,10 @@ class Stager {
   std::exception_ptr error_;
 
   // The lane's, but for writes_.
-  std::deque<Piece> writes_;                        // guarded by mutex_: queued, not started
-  std::array<int64_t, kWriteSlots> write_tickets_;  // -1: none
-  int64_t lane_writes_ = 0;                         // started
-  int64_t queued_writes_ = 0;                       // the queueing thread's
+  std::deque<Transfer> writes_;  // guarded by mutex_: queued, not started
+  std::array<int64_t, kWriteSlots> write_tickets_;
+  int64_t lane_writes_ = 0;    // started
+  int64_t queued_writes_ = 0;  // the queueing thread's
   std::thread thread_;
 };
 

@@ -56,19 +56,25 @@ Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>()) {
 
 void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
   device = std::make_unique<CpuDevice>(plan.device.limit_bytes, options.trace);
-  host = HostPool({.bytes = plan.host.used_bytes(),
+  const int64_t staging_bytes = plan.ring.staging_slots * plan.ring.slot_bytes;
+  host = HostPool({.bytes = plan.host.used_bytes() - staging_bytes,
                    .huge_pages = options.huge_pages,
                    .reserved_huge_pages = options.reserved_huge_pages,
-                   .numa_node = options.numa_node});
+                   .numa_node = options.numa_node,
+                   .lock = !plan.stages_host});
   if (plan.disk.used_bytes() > 0) {
     disk = std::make_unique<DiskTier>(
         DiskOptions{.directory = options.disk_directory, .capacity_bytes = plan.disk.limit_bytes});
-    const std::span<std::byte> slots = host.Cut(plan.ring.staging_slots * plan.ring.slot_bytes, "staging");
-    disk->RegisterBuffers(slots);
-    stager = std::make_unique<Stager>(*disk, slots, plan.ring.staging_slots);
+  }
+  if (staging_bytes > 0) {
+    staging = HostPool({.bytes = staging_bytes, .huge_pages = options.huge_pages, .numa_node = options.numa_node});
+    const std::span<std::byte> slots = staging.Cut(staging_bytes, "staging");
+    if (disk != nullptr) disk->RegisterBuffers(slots);
+    stager = std::make_unique<Stager>(disk.get(), slots, plan.ring.staging_slots);
   }
   compute = device->NewLane({.name = "compute", .threads = ThreadCount(options)});
   copy = device->NewLane({.name = "copy", .high_priority = true, .copy_gbps = plan.input.link_gbps});
+  link = std::make_unique<Link>(*copy, counters, stager.get(), plan.stages_host);
   weights = std::make_unique<Weights>(config, checkpoint, plan, WeightTiers{*device, host, disk.get()}, *compute,
                                       [&](int64_t bytes) {
                                         if (options.load_progress) {
@@ -80,11 +86,10 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
 void Engine::Impl::MakePasses() {
   const ForwardContext context{*compute, config, *weights, plan, host, counters};
   forward = std::make_unique<Forward>(context);
-  prefill = std::make_unique<Prefill>(context, *forward, *copy, stager.get());
+  prefill = std::make_unique<Prefill>(context, *forward, *link);
   if (plan.ring.slots > 0) {
-    ring = std::make_unique<Ring>(
-        *device, *copy, counters,
-        RingOptions{.slots = plan.ring.slots, .slot_bytes = plan.ring.slot_bytes, .stager = stager.get()});
+    ring = std::make_unique<Ring>(*device, *link, counters,
+                                  RingOptions{.slots = plan.ring.slots, .slot_bytes = plan.ring.slot_bytes});
   }
   linears = std::make_unique<StreamedLinears>(*weights, ring.get());
   for (int64_t i = 0; i < plan.input.batch; ++i) {

@@ -8,6 +8,7 @@
 #include "offload/disk_tier.h"
 #include "offload/host_pool.h"
 #include "offload/kv_store.h"
+#include "offload/link.h"
 #include "offload/ring.h"
 #include "offload/stager.h"
 #include "runtime/decode_cache.h"
@@ -26,11 +27,13 @@ struct Engine::Impl {
   Plan plan;
   std::unique_ptr<Device> device;
   HostPool host;
+  HostPool staging;
   std::unique_ptr<DiskTier> disk;  // null where the plan has nothing on disk
-  std::unique_ptr<Stager> stager;  // the same
+  std::unique_ptr<Stager> stager;  // null where nothing goes through slots of host memory
   std::unique_ptr<Lane> compute;
   std::unique_ptr<Lane> copy;
   TransferCounters counters;
+  std::unique_ptr<Link> link;
   std::unique_ptr<Weights> weights;
   std::unique_ptr<Forward> forward;
   std::unique_ptr<Prefill> prefill;

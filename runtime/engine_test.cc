@@ -81,7 +81,7 @@ TEST_CASE("a session refuses what does not fit, and stays as it was") {
 
 TEST_CASE("too little memory: bytes needed and available") {
   CHECK_THROWS_WITH_AS(Engine({.model_directory = kTiny, .plan = {.device_bytes = 1000}}),
-                       doctest::Contains("1000 are available"), Error);
+                       doctest::Contains("1000 bytes are available"), Error);
   CHECK_THROWS_WITH_AS(Engine({.model_directory = kDemo, .plan = {.device_bytes = 3 << 20, .host_bytes = 64 << 20}}),
                        doctest::Contains("are available"), Error);
 }

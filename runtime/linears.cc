@@ -48,9 +48,8 @@ void StreamedLinears::Apply(Lane& lane, int64_t layer, LlamaLinear which, const 
   }
 }
 
-PrefillLinears::PrefillLinears(Device& device, Lane& copy, TransferCounters& counters, const Weights& weights,
-                               const Plan& plan, Stager* stager)
-    : copy_(copy), counters_(counters), weights_(weights), stager_(stager), layers_(plan.layers.size()) {
+PrefillLinears::PrefillLinears(Device& device, Link& link, const Weights& weights, const Plan& plan)
+    : link_(link), weights_(weights), layers_(plan.layers.size()) {
   int64_t most = 0;
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
     Loads& loads = layers_[layer];
@@ -79,19 +78,12 @@ void PrefillLinears::Load(int64_t layer, int64_t part, int64_t parts) {
   const int64_t count = static_cast<int64_t>(loads.transfers.size());
   if (count == 0) return;
   LayerBuffer& buffer = BufferOf(layer);
-  if (part == 0) copy_.WaitFor(*buffer.released);
+  if (part == 0) link_.lane().WaitFor(*buffer.released);
   for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
     const auto& [transfer, offset] = loads.transfers[i];
-    std::byte* const to = buffer.memory.data() + offset;
-    if (transfer.host != nullptr) {
-      copy_.Copy(to, transfer.host, transfer.bytes, "weights to device");
-    } else {
-      stager_->Read(copy_, transfer.disk_offset, transfer.bytes, to, "weights to device");
-      counters_.Add(Direction::kDiskRead, Purpose::kWeights, transfer.bytes);
-    }
-    counters_.Add(Direction::kHostToDevice, Purpose::kWeights, transfer.bytes);
+    link_.ToDevice(transfer, buffer.memory.data() + offset);
   }
-  if (part + 1 == parts) copy_.Record(*buffer.loaded);
+  if (part + 1 == parts) link_.lane().Record(*buffer.loaded);
 }
 
 void PrefillLinears::Acquire(Lane& compute, int64_t layer) {

@@ -31,9 +31,8 @@ class StreamedLinears final : public LinearLayers {
 
 class PrefillLinears final : public LinearLayers {
  public:
-  // Throws Error (kOutOfMemory). `stager` may be null where nothing is on disk.
-  PrefillLinears(Device& device, Lane& copy, TransferCounters& counters, const Weights& weights, const Plan& plan,
-                 Stager* stager);
+  // Throws Error (kOutOfMemory).
+  PrefillLinears(Device& device, Link& link, const Weights& weights, const Plan& plan);
 
   // Queues transfers of a layer's streamed panels: the share [part / parts, (part + 1) / parts) of them. They wait
   // until the layer two before has been released.
@@ -58,10 +57,8 @@ class PrefillLinears final : public LinearLayers {
 
   LayerBuffer& BufferOf(int64_t layer) { return buffers_[layer % 2]; }
 
-  Lane& copy_;
-  TransferCounters& counters_;
+  Link& link_;
   const Weights& weights_;
-  Stager* const stager_;
   std::vector<Loads> layers_;
   std::array<LayerBuffer, 2> buffers_;
 };

@@ -115,6 +115,11 @@ std::vector<std::pair<std::string, EngineOptions>> Placements(const Workload& wo
     of_ring.slots = slots;
     add("ring of " + std::to_string(slots) + " slots", of_ring);
   }
+  PlanOptions pageable = With(options, 1000000, kv / 8);
+  pageable.pinned_bytes = 65536;
+  add("host memory that cannot be locked", pageable);
+  pageable.host_kv_bytes = kv / 3;
+  add("the same, and a disk", pageable, kGiB);
   PlanOptions spilled = With(options, {}, 0);
   spilled.hidden_on_device = false;
   spilled.embedding_on_device = false;

@@ -7,11 +7,11 @@
 
 namespace triforce {
 
-Prefill::Prefill(const ForwardContext& context, Forward& forward, Lane& copy, Stager* stager)
+Prefill::Prefill(const ForwardContext& context, Forward& forward, Link& link)
     : context_(context),
       forward_(forward),
-      copy_(copy),
-      linears_(context.compute.device(), copy, context.counters, context.weights, context.plan, stager),
+      link_(link),
+      linears_(context.compute.device(), link, context.weights, context.plan),
       cache_(context.compute.device(), context.plan, 1 / std::sqrt(static_cast<float>(context.config.head_dim))) {
   Device& device = context.compute.device();
   const int64_t bytes = context.plan.input.context_tokens * context.config.hidden * SizeOf(DType::kF32);
@@ -33,7 +33,7 @@ bool Prefill::Run(const Prompt& prompt) {
   for (int64_t layer = 0; layer < context_.config.layers; ++layer) {
     if (RunLayer(prompt, layer)) continue;
     context_.compute.Synchronize();
-    copy_.Synchronize();
+    link_.lane().Synchronize();
     prompt.store.BeginPrompt(0);
     return false;
   }
@@ -85,24 +85,27 @@ TensorView Prefill::HiddenOf(int64_t block, int64_t rows) {
                     {rows, hidden});
 }
 
+Transfer Prefill::SpilledAt(int64_t block, int64_t bytes) const {
+  return {.purpose = Purpose::kHidden,
+          .bytes = bytes,
+          .host = host_hidden_.data() + block * forward_.hidden_block(0).bytes()};
+}
+
 void Prefill::Fetch(const Prompt& prompt, int64_t block) {
   if (host_hidden_.empty()) return;
   const TensorView to = HiddenOf(block, RowsOf(prompt, block));
   // Behind the block's spilling, which this lane has done before.
-  copy_.WaitFor(*computed_[block % 2]);
-  copy_.Copy(to.data(), host_hidden_.data() + block * forward_.hidden_block(0).bytes(), to.bytes(), "hidden to device");
-  context_.counters.Add(Direction::kHostToDevice, Purpose::kHidden, to.bytes());
-  copy_.Record(*fetched_[block % 2]);
+  link_.lane().WaitFor(*computed_[block % 2]);
+  link_.ToDevice(SpilledAt(block, to.bytes()), static_cast<std::byte*>(to.data()));
+  link_.lane().Record(*fetched_[block % 2]);
 }
 
 void Prefill::Spill(int64_t block, int64_t rows) {
   if (host_hidden_.empty()) return;
   const TensorView from = HiddenOf(block, rows);
-  copy_.WaitFor(*computed_[block % 2]);
-  copy_.Copy(host_hidden_.data() + block * forward_.hidden_block(0).bytes(), from.data(), from.bytes(),
-             "hidden to host");
-  context_.counters.Add(Direction::kDeviceToHost, Purpose::kHidden, from.bytes());
-  copy_.Record(*fetched_[block % 2]);  // the place is free
+  link_.lane().WaitFor(*computed_[block % 2]);
+  link_.ToHost(static_cast<const std::byte*>(from.data()), SpilledAt(block, from.bytes()));
+  link_.lane().Record(*fetched_[block % 2]);  // the place is free
 }
 
 }  // namespace triforce

@@ -36,8 +36,8 @@ struct Prompt {
 
 class Prefill {
  public:
-  // `copy`: where transfers go; `stager` may be null where nothing is on disk. Throws Error (kOutOfMemory).
-  Prefill(const ForwardContext& context, Forward& forward, Lane& copy, Stager* stager);
+  // Throws Error (kOutOfMemory).
+  Prefill(const ForwardContext& context, Forward& forward, Link& link);
 
   // Runs the prompt, waiting for its work but the last block's. False where `stop` was requested: then the store holds
   // nothing.
@@ -47,13 +47,14 @@ class Prefill {
   bool RunLayer(const Prompt& prompt, int64_t layer);
   // The hidden states of a block, on the device once `compute` comes to work queued behind this.
   TensorView HiddenOf(int64_t block, int64_t rows);
+  Transfer SpilledAt(int64_t block, int64_t bytes) const;
   void Fetch(const Prompt& prompt, int64_t block);  // from the host
   void Spill(int64_t block, int64_t rows);          // to it
   int64_t RowsOf(const Prompt& prompt, int64_t block) const;
 
   ForwardContext context_;
   Forward& forward_;
-  Lane& copy_;
+  Link& link_;
   PrefillLinears linears_;
   PrefillCache cache_;
   Buffer device_hidden_;                            // f32 [context, hidden], where the plan keeps them there

@@ -56,7 +56,7 @@ struct Session::Impl {
       tokens.clear();
       return false;
     }
-    FinishStores();
+    engine.link->FinishStores();
     if (progress) progress(total, total);
     return true;
   }
@@ -90,14 +90,7 @@ struct Session::Impl {
     if (store.tail_room() >= rows || !store.can_fold()) return;
     engine.Unschedule();
     while (store.tail_room() < rows && store.can_fold()) store.Fold(*engine.compute, engine.ring.get());
-    FinishStores();
-  }
-
-  // What was stored away has to be on disk before it is read again; on the host, the copy lane's order sees to it.
-  void FinishStores() {
-    if (engine.stager == nullptr) return;
-    engine.stager->FlushWrites(*engine.copy);
-    engine.copy->Synchronize();
+    engine.link->FinishStores();
   }
 
   void CheckTokens(std::span<const TokenId> more) const {
@@ -182,7 +175,7 @@ void Session::CopyFrom(const Session& other) {
   impl_->tokens.assign(other.impl_->tokens.begin(), other.impl_->tokens.end());
   impl_->store.CopyFrom(other.impl_->store, *engine.compute, engine.ring.get());
   engine.compute->Synchronize();
-  impl_->FinishStores();
+  engine.link->FinishStores();
   engine.copy->Synchronize();
 }
 
@@ -192,7 +185,7 @@ void Session::Rewind(int64_t tokens) {
   Engine::Impl& engine = impl_->engine;
   const int64_t before = impl_->store.tail_first_block();
   if (tokens == 0 || tokens < before * kKvBlock) engine.Unschedule();
-  impl_->store.Rewind(*engine.compute, *engine.copy, engine.stager.get(), tokens);
+  impl_->store.Rewind(*engine.compute, *engine.link, tokens);
   impl_->tokens.resize(tokens, TokenId{});
 }
 

@@ -82,6 +82,8 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
   size("--resident-kv", f.resident_kv, "most of the prompt's KV to keep on the device");
   size("--host-weights", f.host_weights, "most of the streamed weights to keep off the disk");
   size("--host-kv", f.host_kv, "most of the streamed KV to keep off the disk");
+  size("--pinned-memory", f.pinned_memory,
+       "most host memory to lock; where more streams, it passes through locked slots");
   app.add_option("--slots", f.slots, "slots of the ring that streamed bytes go round")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
   size("--slot-size", f.slot_size, "size of a slot");
@@ -109,6 +111,7 @@ PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
   input.options.resident_kv_bytes = SizeOf(flags.resident_kv);
   input.options.host_weight_bytes = SizeOf(flags.host_weights);
   input.options.host_kv_bytes = SizeOf(flags.host_kv);
+  input.options.pinned_bytes = SizeOf(flags.pinned_memory);
   input.options.slots = flags.slots;
   input.options.slot_bytes = SizeOf(flags.slot_size);
   return input;

@@ -20,7 +20,7 @@ struct PlanFlags {
   std::string disk;  // folder; empty: no disk tier
   std::string disk_memory = "auto";
   double link_gbps = 0;
-  std::string resident_weights, resident_kv, host_weights, host_kv;  // sizes; empty: the plan chooses
+  std::string resident_weights, resident_kv, host_weights, host_kv, pinned_memory;  // sizes; empty: the plan chooses
   std::optional<int64_t> slots;
   std::string slot_size;
   bool huge_pages = false;

@@ -103,7 +103,7 @@ TEST_CASE("generate runs the very plan that plan prints, and streams what it say
       {"--device-memory", "1G", "--host-memory", "1G"},
       {"--device-memory", "1G", "--host-memory", "1G", "--resident-kv", "0", "--slots", "3", "--slot-size", "256K"},
       {"--device-memory", "1G", "--host-memory", "1G", "--resident-weights", "1M", "--resident-kv", "2M", "--host-kv",
-       "1M", "--disk", folder.Path("."), "--disk-memory", "1G", "--link-gbps", "5"}};
+       "1M", "--pinned-memory", "64K", "--disk", folder.Path("."), "--disk-memory", "1G", "--link-gbps", "5"}};
   nlohmann::json expected;
   for (const std::vector<std::string>& limit : limits) {
     CAPTURE(limit.size());

@@ -64,7 +64,7 @@ class Measurement {
         pool_({.bytes = bytes_, .threads = options.threads}),
         host_data_(pool_.Cut(bytes_, "measuring")),
         piece_bytes_(std::min(bytes_, DefaultSlotBytes(device.type() == DeviceType::kCpu))),
-        landing_(device.Allocate(std::min(bytes_, kDefaultSlots * piece_bytes_), "measuring copies")),
+        landing_(device.Allocate(2 * kDefaultSlots * piece_bytes_, "measuring copies")),
         host_(int64_t{1} << 20),
         compute_(device.NewLane({.name = "compute", .threads = options.threads})),
         copy_(device.NewLane({.name = "copy"})),
@@ -179,12 +179,12 @@ class Measurement {
   }
 
   // Queues the bytes [begin, end) of the working set, piece by piece, to or from places on the device that take turns,
-  // as the ring does.
+  // as the ring does; each way has its own.
   void QueueCopies(Lane& lane, bool to_device, int64_t begin, int64_t end) {
-    const int64_t places = landing_.bytes() / piece_bytes_;
+    std::byte* const places = landing_.data() + (to_device ? 0 : kDefaultSlots * piece_bytes_);
     for (int64_t at = begin; at < end; at += piece_bytes_) {
       std::byte* const on_host = host_data_.data() + at;
-      std::byte* const on_device = landing_.data() + at / piece_bytes_ % places * piece_bytes_;
+      std::byte* const on_device = places + at / piece_bytes_ % kDefaultSlots * piece_bytes_;
       lane.Copy(to_device ? on_device : on_host, to_device ? on_host : on_device, std::min(piece_bytes_, end - at),
                 "copy");
     }

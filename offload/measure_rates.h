@@ -17,7 +17,7 @@ namespace triforce {
 struct MeasureOptions {
   int threads = 1;  // of the compute lane
   // That reads and copies go through: several times the last-level cache. Taken once each on the device, the host
-  // and the disk.
+  // and the disk, and on the device two rings besides.
   int64_t working_set_bytes = int64_t{128} << 20;
   std::optional<std::string> disk_directory;  // nothing: the disk is not measured
   double seconds = 10;                        // about how long; three rounds are always made

@@ -76,7 +76,7 @@ TEST_CASE("a device that is too small is an error with both numbers") {
     FAIL("no error");
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::kOutOfMemory);
-    CHECK_MESSAGE(std::string(error.what()).find("needs 4194304 bytes; 1048576 of 1048576") != std::string::npos,
+    CHECK_MESSAGE(std::string(error.what()).find("needs 33554432 bytes; 1048576 of 1048576") != std::string::npos,
                   error.what());
   }
 }

@@ -245,7 +245,7 @@ TEST_CASE("the limits are held: what device, host and disk really take, at their
   const Folder folder;
   Expected();                                     // code and file pages are there already
   std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
-  const int64_t before = StatusBytes("VmRSS");
+  [[maybe_unused]] const int64_t before = StatusBytes("VmRSS");
   const EngineOptions options = ThreeTiers(folder.path());
   Engine engine(options);
   RunOn(engine);

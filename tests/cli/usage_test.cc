@@ -13,7 +13,7 @@ TEST_CASE("help goes to standard output and lists commands and flags") {
   const Result program = Run({"--help"});
   CHECK(program.exit_code == 0);
   CHECK(program.err == "");
-  for (const char* command : {"generate", "eval", "inspect"}) {
+  for (const char* command : {"generate", "eval", "inspect", "plan"}) {
     CAPTURE(command);
     CHECK(Contains(program.out, command));
     const Result help = Run({command, "--help"});
@@ -48,6 +48,18 @@ TEST_CASE("generate's help names every flag") {
                            "--stats-json",
                            "--trace",
                            "--device-memory",
+                           "--host-memory",
+                           "--disk",
+                           "--disk-memory",
+                           "--pinned-memory",
+                           "--link-gbps",
+                           "--resident-weights",
+                           "--resident-kv",
+                           "--host-weights",
+                           "--host-kv",
+                           "--slots",
+                           "--slot-size",
+                           "--rates",
                            "--repeat-penalty",
                            "--config",
                            "--frequency-penalty",

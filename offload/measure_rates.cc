@@ -30,6 +30,7 @@ constexpr int64_t kMatmulRows = 512;
 constexpr int64_t kMostMatmulOut = 2048;
 constexpr int64_t kChainWidth = 256;  // of the tiny ops: four panels, so that their cost has the lane's helpers in it
 constexpr int64_t kChainPairs = 256;
+constexpr int kCopyPasses = 3;  // one after another, as passes stream
 constexpr int kLeastRounds = 3;
 constexpr int kMostRounds = 15;
 
@@ -191,11 +192,15 @@ class Measurement {
   }
 
   void AddCopies() {
-    for (Work* const work : {&to_device_, &to_host_, &both_, &read_while_copying_}) {
-      work->amount = static_cast<double>(bytes_);
-    }
-    to_device_.run = [this] { return Time({copy_.get()}, [this] { QueueCopies(*copy_, true, 0, bytes_); }); };
-    to_host_.run = [this] { return Time({copy_.get()}, [this] { QueueCopies(*copy_, false, 0, bytes_); }); };
+    both_.amount = read_while_copying_.amount = static_cast<double>(bytes_);
+    to_device_.amount = to_host_.amount = static_cast<double>(kCopyPasses * bytes_);
+    const auto copy = [this](bool to_device) {
+      return Time({copy_.get()}, [&] {
+        for (int pass = 0; pass < kCopyPasses; ++pass) QueueCopies(*copy_, to_device, 0, bytes_);
+      });
+    };
+    to_device_.run = [copy] { return copy(true); };
+    to_host_.run = [copy] { return copy(false); };
     both_.run = [this] {
       return Time({copy_.get(), copy_back_.get()}, [this] {
         const int64_t half = bytes_ / 2;
@@ -209,7 +214,8 @@ class Measurement {
   // As device_read_, with enough copies beside it for four times as long as it takes alone.
   double ReadWhileCopying() {
     if (device_read_.seconds.empty()) return 0;  // warming up
-    const double passes = 4 * device_read_.seconds.back() / std::max(to_device_.seconds.back(), 1e-6);
+    const double pass_seconds = std::max(to_device_.seconds.back() / kCopyPasses, 1e-6);
+    const double passes = 4 * device_read_.seconds.back() / pass_seconds;
     for (int pass = 0; pass < std::clamp(static_cast<int>(std::ceil(passes)), 1, 100); ++pass) {
       QueueCopies(*copy_, true, 0, bytes_);
     }

@@ -118,6 +118,20 @@ double CopyLaneBusy(const std::string& trace) {
   return slots.empty() ? 0 : busy / (end - begin);
 }
 
+// Field by field, of several measurements.
+Rates MedianRates(const std::vector<Rates>& all) {
+  Rates median = all.front();
+  for (double Rates::*const field :
+       {&Rates::device_read_gbps, &Rates::matmul_gflops, &Rates::attention_gflops, &Rates::op_us,
+        &Rates::link_to_device_gbps, &Rates::link_to_host_gbps, &Rates::link_both_gbps, &Rates::compute_share_copying,
+        &Rates::host_read_gbps, &Rates::disk_read_gbps, &Rates::disk_write_gbps}) {
+    std::vector<double> values;
+    for (const Rates& rates : all) values.push_back(rates.*field);
+    median.*field = Timed{"", {}, values}.median();
+  }
+  return median;
+}
+
 class OffloadBench {
  public:
   explicit OffloadBench(const Flags& flags) : flags_(flags) {
@@ -133,6 +147,7 @@ class OffloadBench {
     for (int round = 0; round < flags_.rounds; ++round) {
       for (Running& running : running_) Turn(running);
       fio_->Turn();
+      MeasureMachine();
     }
     Print();
     if (trace_ == nullptr) return;
@@ -142,15 +157,16 @@ class OffloadBench {
   }
 
  private:
+  // The machine takes its turns too: others share it, and its speed changes while all this runs.
   void MeasureMachine() {
     CpuDevice device(8 * kGiB);
-    rates_ = MeasureRates(device, {.threads = threads_,
-                                   .working_set_bytes = std::max<int64_t>(4 * LastLevelCacheBytes(), 64 << 20),
-                                   .disk_directory = flags_.disk,
-                                   .seconds = 5,
-                                   .assumed = AssumedCpuRates()});
-    fmt::print("{}, {} threads; read {:.1f} GB/s, copy {:.1f} GB/s, disk read {:.2f} GB/s, op {:.1f} us\n", CpuName(),
-               threads_, rates_.device_read_gbps, rates_.link_to_device_gbps, rates_.disk_read_gbps, rates_.op_us);
+    measured_.push_back(
+        MeasureRates(device, {.threads = threads_,
+                              .working_set_bytes = std::max<int64_t>(4 * LastLevelCacheBytes(), 64 << 20),
+                              .disk_directory = flags_.disk,
+                              .seconds = 2,
+                              .assumed = AssumedCpuRates()}));
+    rates_ = MedianRates(measured_);
   }
 
   EngineOptions Options(const Configuration& configuration) const {
@@ -184,9 +200,7 @@ class OffloadBench {
     const auto begin = std::chrono::steady_clock::now();
     first.session->Append(tokens);
     first.engine->lane().Synchronize();
-    const double ms = Milliseconds(begin);
-    fmt::print("prefill of {} tokens: {:.2f} s, predicted {:.2f} s\n", flags_.tokens, ms * 1e-3,
-               first.engine->plan().times.prefill_ms * 1e-3);
+    prefill_ms_ = Milliseconds(begin);
     // A copy of its own, so that all start alike.
     original_ = std::move(running_.front());
     running_.clear();
@@ -234,6 +248,12 @@ class OffloadBench {
     running_.push_back(std::move(running));
   }
 
+  // What the plan expects where the machine is as fast as the medians of this run. Rates move no bytes.
+  PlanTimes Predicted(Plan plan) const {
+    plan.input.rates = rates_;
+    return PredictTimes(plan);
+  }
+
   void Turn(Running& running) const {
     for (int64_t i = 0; i < flags_.steps + kWarmupSteps; ++i) {
       const TokenId token = running.session->tokens()[100 + i];
@@ -245,9 +265,14 @@ class OffloadBench {
   }
 
   void Print() {
+    fmt::print("{}, {} threads; read {:.1f} GB/s, copy {:.1f} GB/s, disk read {:.2f} GB/s, op {:.1f} us\n", CpuName(),
+               threads_, rates_.device_read_gbps, rates_.link_to_device_gbps, rates_.disk_read_gbps, rates_.op_us);
+    fmt::print("prefill of {} tokens: {:.2f} s, predicted {:.2f} s\n", flags_.tokens, prefill_ms_ * 1e-3,
+               Predicted(original_.engine->plan()).prefill_ms * 1e-3);
     fmt::print("{:46} {:>8} {:>9} {:>6} {:>8} {:>7}\n", "", "MB/pass", "ms/token", "ratio", "planned", "of it");
     for (const Running& running : running_) {
       const Plan& plan = running.engine->plan();
+      const double planned_ms = Predicted(plan).decode_ms;
       const double ms = running.median_ms(), mb = static_cast<double>(plan.StreamedBytesPerPass()) * 1e-6;
       std::string ratio = "-";
       if (running.configuration.limit == Configuration::Limit::kLink) {
@@ -256,8 +281,8 @@ class OffloadBench {
         const double gbps = static_cast<double>(plan.DiskBytesPerPass()) / ms * 1e-6;
         if (fio_->gbps()) ratio = fmt::format("{:.2f} d", gbps / *fio_->gbps());
       }
-      fmt::print("{:46} {:8.1f} {:9.3f} {:>6} {:8.3f} {:7.3f}\n", running.configuration.name, mb, ms, ratio,
-                 plan.times.decode_ms, ms / plan.times.decode_ms);
+      fmt::print("{:46} {:8.1f} {:9.3f} {:>6} {:8.3f} {:7.3f}\n", running.configuration.name, mb, ms, ratio, planned_ms,
+                 ms / planned_ms);
     }
     fmt::print("ratio: to bytes / link rate, wanted at most 1.08\n");
     if (fio_->gbps()) {
@@ -270,8 +295,10 @@ class OffloadBench {
   const Flags flags_;
   int threads_ = 1;
   std::unique_ptr<Trace> trace_;  // of the first streamed configuration
-  Rates rates_;
+  std::vector<Rates> measured_;
+  Rates rates_;       // their median
   Running original_;  // whose prefill all share
+  double prefill_ms_ = 0;
   double resident_ms_ = 0;
   std::vector<Running> running_;
   std::unique_ptr<Fio> fio_;

@@ -10,7 +10,7 @@ namespace triforce {
 namespace {
 
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();
-constexpr int64_t kStagingSlots = 8;
+constexpr int64_t kStagingSlots = 12;
 
 // Which weights stay on the device first: the small ones of a layer, so that what streams is one long run.
 constexpr std::array<LayerMatrix, kLayerMatrices> kResidentOrder = {LayerMatrix::kAttentionOut, LayerMatrix::kQkv,

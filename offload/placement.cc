@@ -232,7 +232,7 @@ class Planner {
     plan_.stages_host =
         streamed > 0 && input_.host_bytes > 0 &&
         std::min(fixed + streamed, input_.host_bytes) > input_.options.pinned_bytes.value_or(kEverything);
-    if (!fits || plan_.stages_host) {
+    if (plan_.stages_host || (!fits && input_.disk_bytes > 0)) {
       add("staging", kStagingSlots * plan_.ring.slot_bytes * input_.devices);
       plan_.ring.staging_slots = kStagingSlots;
       fits = SpreadOverHost(input_.host_bytes - fixed);

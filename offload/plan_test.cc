@@ -116,6 +116,12 @@ TEST_CASE("two devices share out heads and features: each has half of weights an
   CHECK(each.resident_kv > 0);
   CHECK(plan.host.BytesOf("streamed KV") >= 2 * each.host_kv);  // the host has both devices' KV
   CHECK(plan.host.BytesOf("streamed KV") < 2 * each.host_kv + kMiB);
+  input.host_bytes = 64 * kGiB;
+  input.disk_bytes = 64 * kGiB;
+  const Plan on_disk = MakePlan(input);  // which is one for both
+  CHECK(on_disk.disk.BytesOf("streamed KV") == 2 * on_disk.DiskBytesPerPass());
+  CHECK(on_disk.times.decode_disk_ms ==
+        doctest::Approx(static_cast<double>(on_disk.disk.BytesOf("streamed KV")) / 6e6));
   input.shape.kv_heads = 5;
   CHECK_THROWS_WITH_AS(MakePlan(input), doctest::Contains("5 kv_heads"), Error);
 }

@@ -36,8 +36,10 @@ class Times {
 
   PlanTimes Predict() const {
     PlanTimes t;
+    // Each device has a link of its own; they share the disk.
     t.decode_link_ms = Ms(plan_.StreamedBytesPerPass(), link_gbps_);
-    t.decode_disk_ms = plan_.DiskBytesPerPass() == 0 ? 0 : Ms(plan_.DiskBytesPerPass(), rates_.disk_read_gbps);
+    t.decode_disk_ms =
+        plan_.DiskBytesPerPass() == 0 ? 0 : Ms(input_.devices * plan_.DiskBytesPerPass(), rates_.disk_read_gbps);
     t.decode_compute_ms = ComputeMs(1, KvBytes(prompt_), StreamedSlots());
     t.decode_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.decode_compute_ms);
     const int64_t gamma = input_.options.gamma, budget = input_.options.budget_tokens;
@@ -106,7 +108,8 @@ class Times {
       transfer_ms += layers * (Ms(hidden_bytes, link_gbps_) + Ms(hidden_bytes, rates_.link_to_host_gbps));
     }
     double store_ms = Ms(stored, rates_.link_to_host_gbps);
-    if (plan_.ring.staging_slots > 0) store_ms += Ms(static_cast<double>(DiskKvBytes()), rates_.disk_write_gbps);
+    if (plan_.ring.staging_slots > 0)
+      store_ms += Ms(static_cast<double>(input_.devices * DiskKvBytes()), rates_.disk_write_gbps);
     return static_cast<double>(input_.batch) * (std::max(linear_ms + attention_ms, transfer_ms) + store_ms);
   }
 

@@ -1,0 +1,34 @@
+#include "runtime/chance.h"
+
+#include <numeric>
+
+#include "kernels/core/check.h"
+
+namespace triforce {
+
+TokenId DrawFrom(const Distribution& law, Chance& chance, const RandomCounter& counter, std::vector<double>& weights) {
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = law.probability(TokenId{static_cast<int32_t>(i)});
+  return chance.Draw(weights, counter);
+}
+
+double SeededChance::Uniform(const RandomCounter& counter) const {
+  return static_cast<double>(RandomBits(seed_, counter) >> 11) * 0x1p-53;
+}
+
+bool SeededChance::Happens(double probability, const RandomCounter& counter) { return Uniform(counter) < probability; }
+
+TokenId SeededChance::Draw(std::span<const double> weights, const RandomCounter& counter) {
+  const double target = Uniform(counter) * std::accumulate(weights.begin(), weights.end(), 0.0);
+  double sum = 0;
+  int32_t last = -1;  // rounding may let the target pass the sum
+  for (int32_t i = 0; i < static_cast<int32_t>(weights.size()); ++i) {
+    if (weights[i] <= 0) continue;
+    sum += weights[i];
+    last = i;
+    if (sum > target) break;
+  }
+  TF_CHECK(last >= 0, "nothing to draw from");
+  return TokenId{last};
+}
+
+}  // namespace triforce

@@ -1,0 +1,119 @@
+#include "runtime/level.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "kernels/core/check.h"
+
+namespace triforce {
+namespace {
+
+double Milliseconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+}
+
+}  // namespace
+
+Level::Level(Proposer* below, Verifier& verifier, Chance& chance, std::vector<TokenId> tokens,
+             const LevelOptions& options)
+    : below_(below),
+      verifier_(verifier),
+      chance_(chance),
+      options_(options),
+      vocab_(verifier.vocab()),
+      gamma_(options.gamma),
+      sequence_(verifier, std::move(tokens)),
+      laws_(options.most * vocab_),
+      weights_(vocab_),
+      counters_(options.sequence, options.number) {
+  TF_CHECK(options.most >= 1 && options.gamma >= 0 && (below != nullptr || options.gamma == 0));
+  TF_CHECK(sequence_.size() > verifier.tokens(), "the last token is left to the first round");
+  stats_.tested_by_position.resize(options.gamma);
+  stats_.accepted_by_position.resize(options.gamma);
+  handed_out_.reserve(options.most);
+}
+
+void Level::set_gamma(int64_t gamma) {
+  TF_CHECK(gamma >= 0 && gamma <= options_.gamma, "{} of {}", gamma, options_.gamma);
+  gamma_ = gamma;
+}
+
+std::span<const Proposal> Level::Round(int64_t most, uint32_t round) {
+  handed_out_.clear();
+  RunRound(most, round);
+  return handed_out_;
+}
+
+std::span<const Proposal> Level::Propose(int64_t most, uint32_t round) {
+  handed_out_.clear();
+  while (static_cast<int64_t>(handed_out_.size()) < most) {
+    RunRound(most - static_cast<int64_t>(handed_out_.size()), round);
+  }
+  return handed_out_;
+}
+
+void Level::Continue(int64_t keep, std::span<const TokenId> more) {
+  sequence_.Continue(keep, more);
+  if (below_ != nullptr) below_->Continue(keep, more);
+}
+
+void Level::RunRound(int64_t most, uint32_t round) {
+  const int64_t already = static_cast<int64_t>(handed_out_.size());
+  TF_CHECK(most >= 1 && already + most <= options_.most, "{} behind {} of {}", most, already, options_.most);
+  // A round may hand out one more than it tests.
+  const int64_t wanted = std::min(gamma_, most - 1);
+  std::span<const Proposal> proposals;
+  const auto begin = std::chrono::steady_clock::now();
+  if (wanted > 0) proposals = below_->Propose(wanted, round);
+  const auto proposed = std::chrono::steady_clock::now();
+  const int64_t before = sequence_.size();
+  for (const Proposal& proposal : proposals) sequence_.Add(proposal.token);
+  const std::span<float> laws =
+      std::span(laws_).subspan(already * vocab_, (static_cast<int64_t>(proposals.size()) + 1) * vocab_);
+  sequence_.Run(laws);
+  stats_.propose_ms += std::chrono::duration<double, std::milli>(proposed - begin).count();
+  stats_.verify_ms += Milliseconds(proposed);
+  Test(proposals, laws, round);
+  told_.clear();
+  for (size_t i = already; i < handed_out_.size(); ++i) told_.push_back(handed_out_[i].token);
+  Continue(before, told_);
+  ++stats_.rounds;
+  stats_.proposed += static_cast<int64_t>(proposals.size());
+  stats_.handed_out += static_cast<int64_t>(told_.size());
+}
+
+void Level::Test(std::span<const Proposal> proposals, std::span<const float> laws, uint32_t round) {
+  for (size_t i = 0; i < proposals.size(); ++i) {
+    const Distribution law(laws.subspan(i * vocab_, vocab_));
+    const auto& [token, proposed] = proposals[i];
+    ++stats_.tested;
+    ++stats_.tested_by_position[i];
+    const double p = law.probability(token), q = proposed.probability(token);
+    TF_CHECK(q > 0, "token {} was proposed against its law", ToInt(token));
+    if (!chance_.Happens(p / q, counters_.Next(round, RandomPurpose::kAccept))) {
+      return HandOut(DrawResidual(law, proposed, round), law);
+    }
+    ++stats_.accepted;
+    ++stats_.accepted_by_position[i];
+    HandOut(token, law);
+  }
+  const Distribution law(laws.subspan(proposals.size() * vocab_, vocab_));
+  HandOut(DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kBonus), weights_), law);
+}
+
+void Level::HandOut(TokenId token, const Distribution& law) { handed_out_.push_back({token, law}); }
+
+TokenId Level::DrawResidual(const Distribution& law, const Distribution& proposed, uint32_t round) {
+  const RandomCounter counter = counters_.Next(round, RandomPurpose::kResidual);
+  bool any = false;
+  for (int64_t i = 0; i < vocab_; ++i) {
+    const TokenId token{static_cast<int32_t>(i)};
+    weights_[i] = std::max(0.0, law.probability(token) - proposed.probability(token));
+    any = any || weights_[i] > 0;
+  }
+  if (any) return chance_.Draw(weights_, counter);
+  return DrawFrom(law, chance_, counter, weights_);  // p and q are equal but for rounding
+}
+
+}  // namespace triforce

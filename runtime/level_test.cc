@@ -1,0 +1,333 @@
+// Levels are exact: every branch that chance can take is walked, with its weight, through the code that ships.
+#include "runtime/level.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "kernels/core/check.h"
+#include "runtime/draft_proposer.h"
+#include "runtime/ngram_proposer.h"
+
+namespace triforce {
+namespace {
+
+using Tokens = std::vector<TokenId>;
+
+// The weights of the law behind a sequence.
+using LawFunction = std::function<std::vector<float>(std::span<const TokenId>)>;
+
+// A model whose laws are a function of the sequence.
+class TableModel final : public Verifier {
+ public:
+  TableModel(int64_t vocab, LawFunction law, Tokens tokens)
+      : vocab_(vocab), law_(std::move(law)), tokens_(std::move(tokens)) {}
+
+  int64_t vocab() const override { return vocab_; }
+  int64_t tokens() const override { return static_cast<int64_t>(tokens_.size()); }
+  void Rewind(int64_t tokens) override {
+    TF_CHECK(tokens <= this->tokens());
+    tokens_.resize(tokens);
+  }
+  void Run(std::span<const TokenId> tokens, std::span<float> laws) override {
+    const int64_t rows = static_cast<int64_t>(laws.size()) / vocab_, count = static_cast<int64_t>(tokens.size());
+    TF_CHECK(rows <= count);
+    for (int64_t i = 0; i < count; ++i) {
+      tokens_.push_back(tokens[i]);
+      if (i < count - rows) continue;
+      const std::vector<float> law = law_(tokens_);
+      std::copy(law.begin(), law.end(), laws.begin() + (i - count + rows) * vocab_);
+    }
+  }
+
+ private:
+  const int64_t vocab_;
+  const LawFunction law_;
+  Tokens tokens_;
+};
+
+uint64_t Hash(uint64_t seed, std::span<const TokenId> tokens) {
+  uint64_t hash = seed * 0x9E3779B97F4A7C15u + 1;
+  for (const TokenId token : tokens) {
+    hash = (hash ^ static_cast<uint64_t>(ToInt(token) + 1)) * 0xBF58476D1CE4E5B9u;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+// Laws of no pattern; `zeros` in eight of the weights are zero, but never all.
+LawFunction RandomLaws(int64_t vocab, uint64_t seed, uint64_t zeros = 0) {
+  return [=](std::span<const TokenId> tokens) {
+    uint64_t state = Hash(seed, tokens);
+    std::vector<float> law(vocab);
+    for (float& weight : law) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      weight = (state >> 40) % 8 < zeros ? 0 : static_cast<float>(state >> 40) * 0x1p-24f + 0x1p-10f;
+    }
+    if (zeros > 0) law[state % vocab] += 0.25f;
+    return law;
+  };
+}
+
+// What is least likely under `of`, always: almost every proposal is wrong.
+LawFunction WrongLaws(const LawFunction& of) {
+  return [of](std::span<const TokenId> tokens) {
+    std::vector<float> law = of(tokens);
+    const size_t least = std::min_element(law.begin(), law.end()) - law.begin();
+    std::fill(law.begin(), law.end(), 0.0f);
+    law[least] = 1;
+    return law;
+  };
+}
+
+// The likeliest two of `of`, as top-k leaves them.
+LawFunction CutLaws(const LawFunction& of) {
+  return [of](std::span<const TokenId> tokens) {
+    std::vector<float> law = of(tokens), sorted = law;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    for (float& weight : law) weight = weight >= sorted[1] ? weight : 0;
+    return law;
+  };
+}
+
+// Goes one way through all decisions; Next says whether there is another way, and turns to it. No doctest macro on the
+// way: there are millions of them.
+class Enumerator final : public Chance {
+ public:
+  bool Happens(double probability, const RandomCounter& counter) override {
+    Note(counter);
+    if (probability >= 1) return true;
+    if (probability <= 0) return false;
+    const double both[2] = {probability, 1 - probability};
+    return Choose(both) == 0;
+  }
+  TokenId Draw(std::span<const double> weights, const RandomCounter& counter) override {
+    Note(counter);
+    return TokenId{static_cast<int32_t>(Choose(weights))};
+  }
+
+  double weight() const { return weight_; }
+  int64_t repeated_counters() const { return repeated_counters_; }
+  bool Next() {
+    std::sort(counters_.begin(), counters_.end());
+    repeated_counters_ += counters_.end() - std::unique(counters_.begin(), counters_.end());
+    counters_.clear();
+    while (!path_.empty() && !Advance(path_.back())) path_.pop_back();
+    at_ = 0;
+    weight_ = 1;
+    return !path_.empty();
+  }
+
+ private:
+  static constexpr size_t kMostChoices = 8;
+  struct Decision {
+    std::array<double, kMostChoices> probabilities;
+    size_t choices = 0, choice = 0;
+  };
+  static bool Advance(Decision& decision) {
+    do {
+      if (++decision.choice == decision.choices) return false;
+    } while (decision.probabilities[decision.choice] == 0);
+    return true;
+  }
+  size_t Choose(std::span<const double> weights) {
+    if (at_ == path_.size()) {
+      TF_CHECK(weights.size() <= kMostChoices);
+      Decision& decision = path_.emplace_back();
+      double mass = 0;
+      for (const double weight : weights) mass += weight;
+      for (const double weight : weights) decision.probabilities[decision.choices++] = weight / mass;
+      if (decision.probabilities[0] == 0) TF_CHECK(Advance(decision));
+    }
+    const Decision& decision = path_[at_++];
+    weight_ *= decision.probabilities[decision.choice];
+    return decision.choice;
+  }
+  void Note(const RandomCounter& c) { counters_.emplace_back(c.sequence, c.round, c.level, c.index); }
+
+  std::vector<Decision> path_;
+  size_t at_ = 0;
+  double weight_ = 1;
+  std::vector<std::tuple<uint32_t, uint32_t, uint8_t, uint16_t>> counters_;
+  int64_t repeated_counters_ = 0;
+};
+
+// Some decoder, made anew for each way.
+struct Decoder {
+  std::vector<std::unique_ptr<TableModel>> models;
+  std::vector<std::unique_ptr<Proposer>> proposers;
+  Level* top = nullptr;
+  int64_t most = 1;  // tokens of one round
+};
+using MakeDecoder = std::function<Decoder(Chance&)>;
+
+const Tokens kPrompt = {TokenId{1}, TokenId{0}, TokenId{1}, TokenId{1}, TokenId{0}};
+
+std::unique_ptr<TableModel> Model(int64_t vocab, const LawFunction& law) {
+  return std::make_unique<TableModel>(vocab, law, Tokens(kPrompt.begin(), kPrompt.end() - 1));
+}
+
+// What stands below the levels: a draft model, or a lookup in the text.
+struct Bottom {
+  const char* name;
+  LawFunction draft;  // none: n-grams
+};
+
+// Levels from the top down, as their verifiers' laws and gammas.
+struct LevelSpec {
+  LawFunction law;
+  int64_t gamma;
+};
+
+MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom) {
+  return [=](Chance& chance) {
+    Decoder decoder;
+    decoder.most = levels[0].gamma + 1;
+    if (bottom.draft) {
+      decoder.models.push_back(Model(vocab, bottom.draft));
+      decoder.proposers.push_back(std::make_unique<DraftProposer>(*decoder.models.back(), chance, kPrompt,
+                                                                  std::max<int64_t>(1, levels.back().gamma)));
+    } else {
+      decoder.proposers.push_back(std::make_unique<NgramProposer>(kPrompt, 64));
+    }
+    for (size_t i = levels.size(); i-- > 0;) {
+      decoder.models.push_back(Model(vocab, levels[i].law));
+      const LevelOptions options{.gamma = levels[i].gamma,
+                                 .most = std::max<int64_t>(1, i == 0 ? levels[0].gamma + 1 : levels[i - 1].gamma),
+                                 .sequence = 0,
+                                 .number = static_cast<uint8_t>(levels.size() - i)};
+      auto level =
+          std::make_unique<Level>(decoder.proposers.back().get(), *decoder.models.back(), chance, kPrompt, options);
+      decoder.top = level.get();
+      decoder.proposers.push_back(std::move(level));
+    }
+    return decoder;
+  };
+}
+
+// How probable the target finds `tokens` behind the prompt.
+double Probability(const LawFunction& target, const Tokens& tokens) {
+  Tokens sequence = kPrompt;
+  double probability = 1;
+  for (const TokenId token : tokens) {
+    const std::vector<float> weights = target(sequence);
+    probability *= Distribution(weights).probability(token);
+    sequence.push_back(token);
+  }
+  return probability;
+}
+
+// The largest difference between the joint law of the next tokens, the first `rounds` rounds decoded and what follows
+// drawn from the target, and the target's own.
+//
+// Rounds end at different lengths. Let P(x) be the probability that the decoder's tokens begin with x, whether they end
+// there or go on. The joint law is the target's t if and only if P(x) + sum over ends y before x of end(y) t(x | y)
+// = t(x) for all x.
+double WorstError(int64_t vocab, const LawFunction& target, const MakeDecoder& make, int rounds) {
+  std::map<Tokens, double> ends, begins;
+  Enumerator chance;
+  do {
+    const Decoder decoder = make(chance);
+    Tokens tokens;
+    for (int round = 1; round <= rounds; ++round) {
+      for (const Proposal& proposal : decoder.top->Round(decoder.most, static_cast<uint32_t>(round))) {
+        tokens.push_back(proposal.token);
+      }
+    }
+    ends[tokens] += chance.weight();
+    for (size_t length = 1; length <= tokens.size(); ++length) {
+      begins[Tokens(tokens.begin(), tokens.begin() + static_cast<int64_t>(length))] += chance.weight();
+    }
+  } while (chance.Next());
+  CHECK(chance.repeated_counters() == 0);
+  double worst = 0;
+  const auto compare = [&](const Tokens& tokens) {
+    const double own = Probability(target, tokens);
+    const auto found = begins.find(tokens);
+    double probability = found == begins.end() ? 0 : found->second;
+    for (size_t length = 1; length < tokens.size(); ++length) {
+      const Tokens before(tokens.begin(), tokens.begin() + static_cast<int64_t>(length));
+      const auto end = ends.find(before);
+      const double reached = Probability(target, before);
+      if (end != ends.end() && reached > 0) probability += end->second * own / reached;
+    }
+    worst = std::max(worst, std::abs(probability - own));
+  };
+  // All that was seen, and all that may be missing beside it.
+  for (const auto& [tokens, _] : begins) {
+    Tokens other = tokens;
+    for (int32_t i = 0; i < vocab; ++i) {
+      other.back() = TokenId{i};
+      compare(other);
+    }
+  }
+  return worst;
+}
+
+constexpr double kExact = 1e-12;
+
+std::vector<Bottom> Bottoms(int64_t vocab, const LawFunction& target) {
+  return {{"random", RandomLaws(vocab, 2)},
+          {"always wrong", WrongLaws(target)},
+          {"the target itself", target},
+          {"with zeros", RandomLaws(vocab, 3, 4)},
+          {"n-grams", {}}};
+}
+
+Bottom Cut(const Bottom& bottom) { return {bottom.name, bottom.draft ? CutLaws(bottom.draft) : bottom.draft}; }
+
+// One level with a vocabulary of 8.
+void CheckOneLevel(int64_t most_gamma, int rounds) {
+  constexpr int64_t kVocab = 8;
+  const LawFunction target = RandomLaws(kVocab, 1);
+  for (const Bottom& bottom : Bottoms(kVocab, target)) {
+    for (int64_t gamma = 0; gamma <= most_gamma; ++gamma) {
+      CAPTURE(bottom.name);
+      CAPTURE(gamma);
+      CHECK(WorstError(kVocab, target, Compose(kVocab, {{target, gamma}}, bottom), rounds) < kExact);
+      CHECK(WorstError(kVocab, CutLaws(target), Compose(kVocab, {{CutLaws(target), gamma}}, Cut(bottom)), rounds) <
+            kExact);
+    }
+  }
+}
+
+// A level on a level with a vocabulary of 4, the middle one with another law than the target.
+void CheckHierarchies(const std::vector<std::pair<int64_t, int64_t>>& gammas, int rounds) {
+  constexpr int64_t kVocab = 4;
+  const LawFunction target = RandomLaws(kVocab, 1), middle = RandomLaws(kVocab, 5);
+  for (const Bottom& bottom : Bottoms(kVocab, target)) {
+    for (const auto& [gamma, draft_gamma] : gammas) {
+      CAPTURE(bottom.name);
+      CAPTURE(gamma);
+      CAPTURE(draft_gamma);
+      const auto worst = [&](const LawFunction& top, const LawFunction& below, const Bottom& draft) {
+        return WorstError(kVocab, top, Compose(kVocab, {{top, gamma}, {below, draft_gamma}}, draft), rounds);
+      };
+      CHECK(worst(target, middle, bottom) < kExact);
+      CHECK(worst(target, target, bottom) < kExact);
+      CHECK(worst(target, WrongLaws(target), bottom) < kExact);
+      CHECK(worst(CutLaws(target), CutLaws(middle), Cut(bottom)) < kExact);
+    }
+  }
+}
+
+TEST_CASE("one level: the joint law of the next tokens is the target's, whatever proposes") { CheckOneLevel(4, 1); }
+
+TEST_CASE("one level: the same over two rounds") { CheckOneLevel(1, 2); }
+
+TEST_CASE("hierarchies: the middle level hands up its verifier's law, and the top is exact") {
+  CheckHierarchies({{0, 0}, {1, 0}, {1, 1}, {2, 0}, {2, 1}, {2, 2}, {3, 1}, {3, 2}, {3, 3}}, 1);
+}
+
+TEST_CASE("hierarchies: the same over two rounds") { CheckHierarchies({{1, 1}, {2, 1}}, 2); }
+
+}  // namespace
+}  // namespace triforce

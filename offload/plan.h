@@ -35,8 +35,16 @@ struct PlanOptions {
   bool operator==(const PlanOptions&) const = default;
 };
 
+// A draft model, which lies on the device whole, and its streaming cache: attention sinks and the most recent tokens.
+struct DraftInput {
+  ModelShape shape;
+  int64_t sink_tokens = 16;
+  int64_t cache_tokens = 256;  // sinks included
+};
+
 struct PlanInput {
   ModelShape shape;
+  std::optional<DraftInput> draft;
   DType kv_type = DType::kF16;
   int64_t context_tokens = 0;  // of one sequence, prompt and output
   int64_t predict_tokens = 0;  // how many of them are output

@@ -64,6 +64,15 @@ int64_t HiddenBytes(const PlanInput& input) { return F32(input.context_tokens * 
 
 int64_t SamplingBytes(const PlanInput& input) { return input.batch * (2 * F32(input.shape.vocab) + 2 * F32(1)); }
 
+int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type) {
+  const ModelShape& s = draft.shape;
+  const int64_t rows = draft.sink_tokens + StreamingCacheRows(draft);
+  return s.layers * 2 * F32(rows * s.kv_features()) +      // keys without RoPE, values
+         F32(draft.cache_tokens * s.kv_features()) +       // the keys that are turned
+         2 * F32(draft.cache_tokens * (s.head_dim / 2)) +  // RoPE's tables
+         AlignedBytes(KvBlocks(draft.cache_tokens) * s.kv_heads * KvBlockBytes(s, kv_type));
+}
+
 int64_t KvBlockBytes(const ModelShape& shape, DType kv_type) { return 2 * kKvBlock * shape.head_dim * SizeOf(kv_type); }
 
 }  // namespace triforce

@@ -2,22 +2,13 @@
 // and the tail, merged in storage order. The pass' own keys and values go to the tail.
 #pragma once
 
-#include <cstdint>
-
 #include "kernels/core/lane.h"
-#include "kernels/ops/attention.h"
 #include "models/llama.h"
 #include "offload/kv_store.h"
 #include "offload/ring.h"
+#include "runtime/segmented_attention.h"
 
 namespace triforce {
-
-// Memory of an attention that goes view by view. Shared by all passes of a lane, one after another.
-struct AttentionMemory {
-  TensorView partials;  // f32 [any]: for as many entries at a time as it holds; one, at least
-  TensorView max;       // f32 [rows, heads], for the largest pass
-  TensorView sum;       // f32 [rows, heads]
-};
 
 class DecodeCache final : public AttentionCache {
  public:
@@ -29,8 +20,6 @@ class DecodeCache final : public AttentionCache {
   void Attend(Lane& lane, const LayerAttention& a) override;
 
  private:
-  void Take(Lane& lane, const AttentionArgs& args, const AttentionState& state, bool first, bool last) const;
-
   const AttentionMemory memory_;
   KvStore& store_;
   Ring* const ring_;

@@ -11,29 +11,41 @@
 #include "runtime/followed_sequence.h"
 #include "runtime/proposer.h"
 #include "runtime/round_counters.h"
+#include "runtime/round_trace.h"
 #include "runtime/verifier.h"
 
 namespace triforce {
 
+struct DraftOptions {
+  int64_t most = 1;       // tokens of one call
+  uint32_t sequence = 0;  // of RandomCounter
+  uint8_t number = 0;     // of RandomCounter
+  RoundTrace trace = {};
+};
+
 class DraftProposer final : public Proposer {
  public:
-  // `tokens`: the sequence so far; the model has all of it but the last token, or less. `most`: tokens of one call.
-  // `sequence`, `number`: of RandomCounter.
-  DraftProposer(Verifier& model, Chance& chance, std::vector<TokenId> tokens, int64_t most, uint32_t sequence = 0,
-                uint8_t number = 0);
+  // `tokens`: the sequence so far; the model has all of it but the last token, or less.
+  DraftProposer(Verifier& model, Chance& chance, std::vector<TokenId> tokens, const DraftOptions& options);
 
   void Continue(int64_t keep, std::span<const TokenId> more) override { sequence_.Continue(keep, more); }
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override;
 
+  // Passes of the model so far, and their time.
+  int64_t passes() const { return passes_; }
+  double pass_ms() const { return pass_ms_; }
+
  private:
   Chance& chance_;
   const int64_t vocab_;
-  const int64_t most_;
+  const DraftOptions options_;
   FollowedSequence sequence_;
   std::vector<float> laws_;  // [most, vocab]
   std::vector<Proposal> proposals_;
   std::vector<double> weights_;  // [vocab]
   RoundCounters counters_;
+  int64_t passes_ = 0;
+  double pass_ms_ = 0;
 };
 
 }  // namespace triforce

@@ -24,8 +24,13 @@ int ThreadCount(const EngineOptions& options) {
   return options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-PlanInput Complete(PlanInput input, const ModelConfig& config, const Checkpoint& checkpoint) {
+PlanInput Complete(const EngineOptions& options, const ModelConfig& config, const Checkpoint& checkpoint) {
+  PlanInput input = options.plan;
   if (input.shape.layers == 0) input.shape = ShapeOf(config, checkpoint);
+  if (!options.draft_directory.empty() && !input.draft) {
+    const std::string& draft = options.draft_directory;
+    input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(draft), Checkpoint(draft))};
+  }
   if (input.context_tokens == 0) input.context_tokens = std::min(kDefaultContextTokens, config.max_positions);
   const auto available = static_cast<int64_t>(kAutoMemoryShare * static_cast<double>(AvailableMemoryBytes()));
   if (input.device_bytes == 0) input.device_bytes = available;
@@ -38,7 +43,7 @@ PlanInput Complete(PlanInput input, const ModelConfig& config, const Checkpoint&
 
 PlanInput CompletePlanInput(const EngineOptions& options) {
   const ModelConfig config = ReadModelConfig(options.model_directory);
-  return Complete(options.plan, config, Checkpoint(options.model_directory));
+  return Complete(options, config, Checkpoint(options.model_directory));
 }
 
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>()) {
@@ -46,7 +51,8 @@ Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>()) {
   e.options = options;
   e.config = ReadModelConfig(options.model_directory);
   const Checkpoint checkpoint(options.model_directory);
-  e.plan = MakePlan(Complete(options.plan, e.config, checkpoint));
+  if (!options.draft_directory.empty()) CheckSameVocabulary(options.model_directory, options.draft_directory);
+  e.plan = MakePlan(Complete(options, e.config, checkpoint));
   if (e.plan.input.devices != 1) {
     throw Error(ErrorKind::kUnsupported, "devices", fmt::format("found {}, expected 1", e.plan.input.devices));
   }
@@ -75,12 +81,15 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
   compute = device->NewLane({.name = "compute", .threads = ThreadCount(options)});
   copy = device->NewLane({.name = "copy", .high_priority = true, .copy_gbps = plan.input.link_gbps});
   link = std::make_unique<Link>(*copy, counters, stager.get(), plan.stages_host);
-  weights = std::make_unique<Weights>(config, checkpoint, plan, WeightTiers{*device, host, disk.get()}, *compute,
-                                      [&](int64_t bytes) {
-                                        if (options.load_progress) {
-                                          options.load_progress(bytes, std::max(bytes, checkpoint.bytes()));
-                                        }
-                                      });
+  const auto progress = [&](int64_t bytes) {
+    if (options.load_progress) options.load_progress(bytes, std::max(bytes, checkpoint.bytes()));
+  };
+  weights =
+      std::make_unique<Weights>(config, checkpoint, plan, WeightTiers{*device, host, disk.get()}, *compute, progress);
+  if (!options.draft_directory.empty()) {
+    draft = std::make_unique<DraftModel>(options.draft_directory, plan.input, *compute,
+                                         [&](int64_t bytes) { progress(checkpoint.bytes() + bytes); });
+  }
 }
 
 void Engine::Impl::MakePasses() {
@@ -133,6 +142,10 @@ const ModelConfig& Engine::config() const { return impl_->config; }
 const Plan& Engine::plan() const { return impl_->plan; }
 
 Lane& Engine::lane() { return *impl_->compute; }
+
+DraftModel* Engine::draft() { return impl_->draft.get(); }
+
+Trace* Engine::trace() { return impl_->options.trace; }
 
 PeakBytes Engine::peak_bytes() const {
   const int64_t device = impl_->device->peak_bytes();

@@ -23,6 +23,7 @@
 
 namespace triforce {
 
+class DraftModel;
 class Lane;
 class Session;
 class Trace;
@@ -35,6 +36,7 @@ inline constexpr int64_t kDefaultContextTokens = 4096;
 
 struct EngineOptions {
   std::string model_directory;
+  std::string draft_directory;  // of a model that proposes (draft_model.h); empty: there is none
   // What MakePlan is given. Left at 0: the shape is the model's, the context kDefaultContextTokens or less, device
   // memory what the machine has available, host memory what the device leaves of it; rates without source are assumed
   // ones.
@@ -70,6 +72,10 @@ class Engine {
   const Plan& plan() const;
   // Where the engine computes.
   Lane& lane();
+  // Null where no draft was asked for.
+  DraftModel* draft();
+  // Null where none is written.
+  Trace* trace();
 
   // An empty sequence with room for the plan's context. Throws Error (kUsage) where as many sequences as the plan has
   // room for (PlanInput::batch) live already.
@@ -104,6 +110,14 @@ class Session {
   // other tokens whole passes. Returns with the work queued on the lane. REQUIRES: at least one token. Throws Error
   // (kUsage) where they exceed context_tokens().
   TensorView Append(std::span<const TokenId> tokens, const ProgressFunction& progress = {}, std::stop_token stop = {});
+
+  // A verify pass: appends `tokens`, behind others, and returns the logits behind the last `rows` of them: f32 [rows,
+  // vocab], on the device, until the next call. Each row's bits are those that Append gives that token alone. REQUIRES:
+  // tokens() is not empty; 1 <= rows <= tokens.size(), 64 at most; tokens fit the plan's activation_rows.
+  TensorView Verify(std::span<const TokenId> tokens, int64_t rows);
+
+  // Makes room in the tail for `rows` tokens, so that passes of no more than them do not fold it.
+  void ReserveTail(int64_t rows);
 
   // Like Append, but with the logits of every token: calls take(logits, first) with f32 [rows, vocab] block by block,
   // `first` being the position of its first row. The lane is idle during the call.

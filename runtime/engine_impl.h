@@ -12,6 +12,7 @@
 #include "offload/ring.h"
 #include "offload/stager.h"
 #include "runtime/decode_cache.h"
+#include "runtime/draft_model.h"
 #include "runtime/engine.h"
 #include "runtime/forward.h"
 #include "runtime/linears.h"
@@ -39,6 +40,7 @@ struct Engine::Impl {
   std::unique_ptr<Prefill> prefill;
   std::unique_ptr<Ring> ring;  // null where nothing is streamed
   std::unique_ptr<StreamedLinears> linears;
+  std::unique_ptr<DraftModel> draft;             // null where there is none
   std::vector<std::unique_ptr<KvStore>> stores;  // one a sequence
   std::vector<bool> store_taken;
   const KvStore* scheduled = nullptr;  // whose passes the ring is filled for

@@ -106,7 +106,8 @@ Generation GenerateOnDemo(const GenerateOptions& options, std::string* text, int
   const Tokenizer tokenizer(kDemo, engine.config());
   const auto session = engine.NewSession();
   const TensorView logits = session->Append(tokenizer.Encode("It was the best of times"));
-  return Generate(*session, engine, logits, options, &tokenizer, [&](std::string_view piece) { *text += piece; });
+  return Generate(*session, engine, logits, options, &tokenizer,
+                  [&](std::string_view piece, TokenOrigin) { *text += piece; });
 }
 
 TEST_CASE("generation ends at its length, at the context's end, at a stop string, at the end of sequence") {

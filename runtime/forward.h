@@ -13,8 +13,8 @@
 #include "offload/host_pool.h"
 #include "offload/plan.h"
 #include "offload/transfer_counters.h"
-#include "runtime/decode_cache.h"
 #include "runtime/load_weights.h"
+#include "runtime/segmented_attention.h"
 
 namespace triforce {
 

@@ -5,6 +5,7 @@
 
 #include "kernels/core/check.h"
 #include "models/detokenizer.h"
+#include "runtime/sampler.h"
 #include "runtime/stop_strings.h"
 
 namespace triforce {
@@ -13,15 +14,15 @@ namespace {
 // Text on its way from tokens to the reader.
 class TextStream {
  public:
-  TextStream(const Tokenizer* tokenizer, const GenerateOptions& options,
-             const std::function<void(std::string_view)>& take)
+  TextStream(const Tokenizer* tokenizer, const GenerateOptions& options, const TakeText& take)
       : stops_(options.stop_strings), take_(take) {
     TF_CHECK(tokenizer != nullptr || (options.stop_strings.empty() && !take));
     if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, /*begins_text=*/false);
   }
 
-  void Add(TokenId token) {
-    if (detokenizer_) Give(stops_.Add(detokenizer_->Add(token)));
+  void Add(const GivenToken& given) {
+    origin_ = given.origin;
+    if (detokenizer_) Give(stops_.Add(detokenizer_->Add(given.token)));
   }
   void Finish() {
     if (!detokenizer_) return;
@@ -32,55 +33,90 @@ class TextStream {
 
  private:
   void Give(const std::string& text) {
-    if (take_ && !text.empty()) take_(text);
+    if (take_ && !text.empty()) take_(text, origin_);
   }
 
   std::optional<Detokenizer> detokenizer_;
   StopStrings stops_;
-  const std::function<void(std::string_view)>& take_;
+  const TakeText& take_;
+  TokenOrigin origin_ = TokenOrigin::kPlain;
+};
+
+// A token at a time, each drawn from the logits behind the one before.
+class PlainDecoding {
+ public:
+  PlainDecoding(Engine& engine, Session& session, const TensorView& logits, const GenerateOptions& options)
+      : session_(session),
+        sequence_(options.sequence),
+        sampler_(engine.lane(), engine.config().vocab, options.sampling),
+        history_(engine.config().vocab),
+        logits_(logits) {
+    history_.AddPrompt(session.tokens());
+  }
+
+  std::span<const GivenToken> Next() {
+    if (round_ > 0) logits_ = session_.Append({&given_.token, 1});
+    given_ = {sampler_.Sample(logits_, history_, {.sequence = sequence_, .round = round_++}), TokenOrigin::kPlain};
+    history_.AddOutput(given_.token);
+    return {&given_, 1};
+  }
+
+ private:
+  Session& session_;
+  const uint32_t sequence_;
+  Sampler sampler_;
+  TokenHistory history_;
+  TensorView logits_;
+  GivenToken given_;
+  uint32_t round_ = 0;
 };
 
 }  // namespace
 
 Generation Generate(Session& session, Engine& engine, TensorView logits, const GenerateOptions& options,
-                    const Tokenizer* tokenizer, const std::function<void(std::string_view text)>& take,
-                    std::stop_token stop) {
-  Sampler sampler(engine.lane(), engine.config().vocab, options.sampling);
-  TokenHistory history(engine.config().vocab);
-  history.AddPrompt(session.tokens());
+                    const Tokenizer* tokenizer, const TakeText& take, std::stop_token stop) {
+  const int64_t room = session.context_tokens() - static_cast<int64_t>(session.tokens().size());
+  const int64_t most = options.max_tokens < 0 ? room : std::min(options.max_tokens, room);
   TextStream text(tokenizer, options, take);
-  Generation result;
+  Generation result{.tokens = {},
+                    .reason = options.max_tokens < 0 || options.max_tokens > room ? FinishReason::kContextFull
+                                                                                  : FinishReason::kMaxTokens};
   const auto begin = std::chrono::steady_clock::now();
+  std::optional<PlainDecoding> plain;
+  std::optional<Speculation> speculation;
+  if (options.speculation.mode.none()) {
+    plain.emplace(engine, session, logits, options);
+  } else if (most > 0) {
+    speculation.emplace(engine, session, logits, options.sampling, options.speculation, options.sequence);
+  }
   const auto ends = [&](TokenId token) {
     return std::find(options.end_of_sequence.begin(), options.end_of_sequence.end(), token) !=
            options.end_of_sequence.end();
   };
-  const int64_t room = session.context_tokens() - static_cast<int64_t>(session.tokens().size());
-  const int64_t most = options.max_tokens < 0 ? room : std::min(options.max_tokens, room);
-  result.reason =
-      options.max_tokens < 0 || options.max_tokens > room ? FinishReason::kContextFull : FinishReason::kMaxTokens;
-  for (int64_t i = 0; i < most; ++i) {
+  // Takes a token; false where it is the end.
+  const auto goes_on = [&](const GivenToken& given) {
+    if (ends(given.token)) {
+      result.reason = FinishReason::kEndOfSequence;
+      return false;
+    }
+    result.tokens.push_back(given.token);
+    text.Add(given);
+    if (text.stopped()) result.reason = FinishReason::kStopString;
+    return !text.stopped();
+  };
+  for (bool going = true; going && static_cast<int64_t>(result.tokens.size()) < most;) {
     if (stop.stop_requested()) {
       result.reason = FinishReason::kInterrupted;
       break;
     }
-    const TokenId token =
-        sampler.Sample(logits, history, {.sequence = options.sequence, .round = static_cast<uint32_t>(i)});
-    if (ends(token)) {
-      result.reason = FinishReason::kEndOfSequence;
-      break;
+    const int64_t left = most - static_cast<int64_t>(result.tokens.size());
+    for (const GivenToken& given : plain ? plain->Next() : speculation->Next(left)) {
+      going = going && goes_on(given);
     }
-    result.tokens.push_back(token);
-    history.AddOutput(token);
-    text.Add(token);
-    if (text.stopped()) {
-      result.reason = FinishReason::kStopString;
-      break;
-    }
-    if (i + 1 < most) logits = session.Append({&token, 1});
   }
   text.Finish();
   result.decode_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (speculation) result.proposers = speculation->Report();
   return result;
 }
 

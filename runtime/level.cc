@@ -1,19 +1,11 @@
 #include "runtime/level.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "kernels/core/check.h"
 
 namespace triforce {
-namespace {
-
-double Milliseconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
-}
-
-}  // namespace
 
 Level::Level(Proposer* below, Verifier& verifier, Chance& chance, std::vector<TokenId> tokens,
              const LevelOptions& options)
@@ -64,16 +56,18 @@ void Level::RunRound(int64_t most, uint32_t round) {
   // A round may hand out one more than it tests.
   const int64_t wanted = std::min(gamma_, most - 1);
   std::span<const Proposal> proposals;
-  const auto begin = std::chrono::steady_clock::now();
+  const int64_t begin_ns = Trace::Now();
   if (wanted > 0) proposals = below_->Propose(wanted, round);
-  const auto proposed = std::chrono::steady_clock::now();
+  const int64_t proposed_ns = Trace::Now();
   const int64_t before = sequence_.size();
   for (const Proposal& proposal : proposals) sequence_.Add(proposal.token);
   const std::span<float> laws =
       std::span(laws_).subspan(already * vocab_, (static_cast<int64_t>(proposals.size()) + 1) * vocab_);
   sequence_.Run(laws);
-  stats_.propose_ms += std::chrono::duration<double, std::milli>(proposed - begin).count();
-  stats_.verify_ms += Milliseconds(proposed);
+  const int64_t verified_ns = Trace::Now();
+  options_.trace.Add(proposed_ns, verified_ns);
+  stats_.propose_ms += static_cast<double>(proposed_ns - begin_ns) * 1e-6;
+  stats_.verify_ms += static_cast<double>(verified_ns - proposed_ns) * 1e-6;
   Test(proposals, laws, round);
   told_.clear();
   for (size_t i = already; i < handed_out_.size(); ++i) told_.push_back(handed_out_[i].token);
@@ -84,6 +78,7 @@ void Level::RunRound(int64_t most, uint32_t round) {
 }
 
 void Level::Test(std::span<const Proposal> proposals, std::span<const float> laws, uint32_t round) {
+  rejected_ = false;
   for (size_t i = 0; i < proposals.size(); ++i) {
     const Distribution law(laws.subspan(i * vocab_, vocab_));
     const auto& [token, proposed] = proposals[i];
@@ -92,6 +87,7 @@ void Level::Test(std::span<const Proposal> proposals, std::span<const float> law
     const double p = law.probability(token), q = proposed.probability(token);
     TF_CHECK(q > 0, "token {} was proposed against its law", ToInt(token));
     if (!chance_.Happens(p / q, counters_.Next(round, RandomPurpose::kAccept))) {
+      rejected_ = true;
       return HandOut(DrawResidual(law, proposed, round), law);
     }
     ++stats_.accepted;

@@ -17,6 +17,7 @@
 #include "runtime/followed_sequence.h"
 #include "runtime/proposer.h"
 #include "runtime/round_counters.h"
+#include "runtime/round_trace.h"
 #include "runtime/verifier.h"
 
 namespace triforce {
@@ -26,6 +27,7 @@ struct LevelOptions {
   int64_t most = 1;       // tokens handed out by one call of Propose, at most
   uint32_t sequence = 0;  // of RandomCounter
   uint8_t number = 0;     // of RandomCounter, another one for each proposer of a hierarchy
+  RoundTrace trace = {};  // of the verifier's passes
 };
 
 // What has happened so far.
@@ -58,6 +60,8 @@ class Level final : public Proposer {
   // The most tokens that a round tests from now on.
   void set_gamma(int64_t gamma);
   const LevelStats& stats() const { return stats_; }
+  // Whether the latest round ended with a token drawn after a rejection, and not with one behind all proposals.
+  bool rejected() const { return rejected_; }
   std::span<const TokenId> tokens() const { return sequence_.tokens(); }
 
  private:
@@ -79,6 +83,7 @@ class Level final : public Proposer {
   std::vector<double> weights_;       // [vocab], to draw from
   RoundCounters counters_;
   LevelStats stats_;
+  bool rejected_ = false;
 };
 
 }  // namespace triforce

@@ -193,8 +193,8 @@ MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom)
     decoder.most = levels[0].gamma + 1;
     if (bottom.draft) {
       decoder.models.push_back(Model(vocab, bottom.draft));
-      decoder.proposers.push_back(std::make_unique<DraftProposer>(*decoder.models.back(), chance, kPrompt,
-                                                                  std::max<int64_t>(1, levels.back().gamma)));
+      decoder.proposers.push_back(std::make_unique<DraftProposer>(
+          *decoder.models.back(), chance, kPrompt, DraftOptions{.most = std::max<int64_t>(1, levels.back().gamma)}));
     } else {
       decoder.proposers.push_back(std::make_unique<NgramProposer>(kPrompt, 64));
     }

@@ -151,6 +151,24 @@ TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFuncti
   return logits;
 }
 
+TensorView Session::Verify(std::span<const TokenId> tokens, int64_t rows) {
+  Forward& forward = *impl_->engine.forward;
+  TF_CHECK(!impl_->tokens.empty() && rows >= 1 && rows <= static_cast<int64_t>(tokens.size()) &&
+               static_cast<int64_t>(tokens.size()) <= forward.max_rows() && rows <= Forward::kLogitsRows,
+           "{} rows of {} tokens", rows, tokens.size());
+  TensorView logits;
+  impl_->Run(tokens,
+             [&](const TensorView& hidden, int64_t) {
+               TF_CHECK(hidden.dim(0) >= rows);
+               logits = forward.Logits(hidden, hidden.dim(0) - rows, rows);
+             },
+             {}, {});
+  impl_->engine.Schedule(impl_->store);
+  return logits;
+}
+
+void Session::ReserveTail(int64_t rows) { impl_->FoldFor(rows); }
+
 void Session::AppendWithLogits(std::span<const TokenId> tokens,
                                const std::function<void(const TensorView& logits, int64_t first)>& take,
                                const ProgressFunction& progress, std::stop_token stop) {

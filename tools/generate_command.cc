@@ -19,6 +19,7 @@
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
+#include "tools/speculation_options.h"
 
 namespace triforce {
 namespace {
@@ -40,6 +41,7 @@ struct GenerateFlags {
   ModelOptions model;
   InputOptions input;
   SamplingFlags sampling;
+  SpeculationFlags speculation;
   int64_t predict = kDefaultPredict;
   int64_t samples = 1;
   std::vector<std::string> stop;
@@ -52,6 +54,7 @@ struct GenerateFlags {
 void AddFlags(CLI::App& app, GenerateFlags& o) {
   AddModelFlags(app, o.model);
   AddInputFlags(app, o.input);
+  AddSpeculationFlags(app, o.speculation);
   app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
       ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
       ->capture_default_str();
@@ -146,6 +149,7 @@ class GenerateRun {
   int Run() {
     const ModelConfig config = ReadModelConfig(flags_.model.model);
     options_ = MakeOptions(flags_, config);
+    options_.speculation = MakeSpeculationOptions(flags_.speculation);
     tokenizer_ = OpenTokenizer(flags_.model, config, flags_.input.ids.has_value());
     if (tokenizer_ == nullptr && !flags_.stop.empty()) {
       throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
@@ -158,7 +162,7 @@ class GenerateRun {
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
     engine_ = LoadEngine(flags_.model, context,
                          flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context), trace.get(),
-                         stop_);
+                         stop_, flags_.speculation.draft_model);
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
@@ -203,9 +207,9 @@ class GenerateRun {
       if (flags_.samples > 1)
         Print(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);
-      const std::function<void(std::string_view)> print = Print;
-      samples_.push_back(Generate(*session_, *engine_, logits, options_, tokenizer_.get(),
-                                  tokenizer_ ? print : std::function<void(std::string_view)>(), stop_));
+      const TakeText print = [](std::string_view text, TokenOrigin) { Print(text); };
+      samples_.push_back(
+          Generate(*session_, *engine_, logits, options_, tokenizer_.get(), tokenizer_ ? print : TakeText(), stop_));
       Print(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
     }
   }
@@ -236,6 +240,18 @@ class GenerateRun {
              session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
          prefill_ms_);
     line("decode", GeneratedTokens(), DecodeMs());
+    for (const Generation& sample : samples_) {
+      for (const ProposerReport& r : sample.proposers) {
+        fmt::print(
+            stderr,
+            "{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round, {} rounds {:.2f} ms, {} passes {:.2f} ms\n",
+            r.name, static_cast<double>(r.tests.accepted) / static_cast<double>(std::max<int64_t>(1, r.tests.tested)),
+            r.tests.accepted, r.tests.tested,
+            static_cast<double>(r.tests.handed_out) / static_cast<double>(std::max<int64_t>(1, r.tests.rounds)),
+            r.tests.rounds, r.tests.verify_ms / (double)r.tests.rounds, r.passes,
+            r.pass_ms / (double)std::max<int64_t>(1, r.passes));
+      }
+    }
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());

@@ -144,7 +144,7 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
 }
 
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
-                                   std::stop_token stop) {
+                                   std::stop_token stop, const std::string& draft_model) {
   const ModelShape shape = ShapeOf(ReadModelConfig(options.model), Checkpoint(options.model));
   const PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
                                                       .kv_type = *ParseFloatDType(options.kv_type),
@@ -154,6 +154,7 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context,
   Progress progress("loading", Progress::Unit::kBytes);
   auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
+      .draft_directory = draft_model,
       .plan = plan,
       .threads = options.threads,
       .disk_directory = options.plan.disk,

@@ -70,7 +70,7 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
 // Plans a run of `context` tokens, `predict` of them output, as `triforce plan` does, and loads the model, with a
 // progress bar. Throws Interrupted where `stop` is requested meanwhile.
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
-                                   std::stop_token stop);
+                                   std::stop_token stop, const std::string& draft_model = "");
 
 // What the engine has moved and waited for, for --stats-json: "bytes", "waits_ms", "plan".
 void AddEngineStats(const Engine& engine, nlohmann::json& stats);

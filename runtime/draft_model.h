@@ -1,0 +1,58 @@
+// DraftModel: a small model on the target's device, whole, and its passes over a streaming cache.
+//
+// Made by the Engine; one for all sequences. Not thread-safe. The lane outlives it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kernels/core/lane.h"
+#include "models/config.h"
+#include "models/token_id.h"
+#include "offload/host_pool.h"
+#include "offload/plan.h"
+#include "offload/transfer_counters.h"
+#include "runtime/forward.h"
+#include "runtime/linears.h"
+#include "runtime/load_weights.h"
+#include "runtime/streaming_cache.h"
+
+namespace triforce {
+
+class DraftModel {
+ public:
+  // `input`: the target's plan input, whose draft this is. `progress` as in Weights. Throws Error.
+  DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,
+             const std::function<void(int64_t bytes)>& progress);
+
+  const ModelConfig& config() const { return config_; }
+  std::unique_ptr<StreamingCache> NewCache() const;
+
+  // Queues: `tokens` into the cache, behind those that it has, and the logits behind the last `rows` of them: f32
+  // [rows, vocab], until the next call. The lane reads `tokens` when it comes to them. REQUIRES: 1 <= rows <=
+  // kDraftRows, and no more than there are tokens.
+  TensorView Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache);
+
+ private:
+  TensorView RunPass(std::span<const TokenId> tokens, StreamingCache& cache);
+
+  Lane& lane_;
+  const ModelConfig config_;
+  const PlanInput input_;
+  const Plan plan_;
+  HostPool no_host_;
+  TransferCounters no_transfers_;
+  Weights weights_;
+  Forward forward_;
+  StreamedLinears linears_;
+  LlamaState state_;
+};
+
+// Throws Error (kUsage) where `draft` has another vocabulary than `target`: another number of tokens, or, where both
+// have one, another tokenizer.
+void CheckSameVocabulary(const std::string& target, const std::string& draft);
+
+}  // namespace triforce

@@ -1,0 +1,46 @@
+// Models as levels see them (verifier.h): the target with its full cache, and a draft with its streaming cache.
+//
+// Not thread-safe. Sessions and models outlive their verifiers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "runtime/draft_model.h"
+#include "runtime/engine.h"
+#include "runtime/row_laws.h"
+#include "runtime/verifier.h"
+
+namespace triforce {
+
+class FullVerifier final : public Verifier {
+ public:
+  FullVerifier(Session& session, RowLaws laws) : session_(session), laws_(std::move(laws)) {}
+
+  int64_t vocab() const override { return laws_.vocab(); }
+  int64_t tokens() const override { return static_cast<int64_t>(session_.tokens().size()); }
+  void Rewind(int64_t tokens) override { session_.Rewind(tokens); }
+  void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
+
+ private:
+  Session& session_;
+  RowLaws laws_;
+};
+
+class DraftVerifier final : public Verifier {
+ public:
+  DraftVerifier(DraftModel& model, RowLaws laws) : model_(model), cache_(model.NewCache()), laws_(std::move(laws)) {}
+
+  int64_t vocab() const override { return laws_.vocab(); }
+  int64_t tokens() const override { return cache_->tokens(); }
+  void Rewind(int64_t tokens) override { cache_->Rewind(tokens); }
+  void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
+
+ private:
+  DraftModel& model_;
+  const std::unique_ptr<StreamingCache> cache_;
+  RowLaws laws_;
+};
+
+}  // namespace triforce

@@ -1,0 +1,101 @@
+// Speculation: what stands between a session and the tokens that come out of it: the levels of one mode, put together.
+//
+//   mode                 top level: full cache    middle level: retrieval cache    proposer at the bottom
+//   draft, ngram         gamma tokens             -                                draft model, lookup in the text
+//   retrieval            gamma tokens             plain decoding                   -
+//   hierarchy            gamma tokens             draft_gamma tokens               draft model
+//   ngram+retrieval      gamma tokens             draft_gamma tokens               lookup in the text
+//
+// Whatever the mode, the tokens' law is the target's (level.h). Not thread-safe; session and engine outlive it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/core/tensor.h"
+#include "runtime/chance.h"
+#include "runtime/engine.h"
+#include "runtime/level.h"
+#include "runtime/proposer.h"
+#include "runtime/sampling_options.h"
+#include "runtime/verifier.h"
+
+namespace triforce {
+
+enum class Bottom { kNone, kDraft, kNgram };
+
+struct SpeculationMode {
+  Bottom bottom = Bottom::kNone;
+  bool retrieval = false;  // a middle level
+
+  bool none() const { return bottom == Bottom::kNone && !retrieval; }
+  bool operator==(const SpeculationMode&) const = default;
+};
+
+// "none", "draft", "retrieval", "hierarchy", "ngram", "ngram+retrieval".
+std::optional<SpeculationMode> ParseSpeculationMode(std::string_view name);
+std::string Name(const SpeculationMode& mode);
+std::span<const std::string_view> SpeculationModeNames();
+
+// Tokens that one pass of the full cache can verify.
+inline constexpr int64_t kMostGamma = 63;
+
+struct SpeculationOptions {
+  SpeculationMode mode;
+  int64_t gamma = 8;        // tokens proposed to the top level in a round; 1 to kMostGamma
+  int64_t draft_gamma = 2;  // and to the middle level
+};
+
+// A token, and how it came about.
+enum class TokenOrigin { kAccepted, kCorrected, kBonus, kPlain };
+struct GivenToken {
+  TokenId token{};
+  TokenOrigin origin = TokenOrigin::kPlain;
+};
+
+// Figures of one proposer, as the level above it has tested it; and of the passes that it took.
+struct ProposerReport {
+  std::string name;  // "retrieval", "draft", "ngram"
+  LevelStats tests;  // of the level above
+  int64_t passes = 0;
+  double pass_ms = 0;  // of all passes together
+};
+
+class Speculation {
+ public:
+  // Goes on from session.tokens(), the prompt, whose last one has the logits `logits` (f32 [1, vocab]; overwritten).
+  // `sequence`: of RandomCounter. REQUIRES: a mode that is not none; an engine with what the mode needs. Throws Error.
+  Speculation(Engine& engine, Session& session, const TensorView& logits, const SamplingOptions& sampling,
+              const SpeculationOptions& options, uint32_t sequence);
+  ~Speculation();
+
+  // The next tokens: one round's, at least one and at most `most`. Valid until the next call. REQUIRES: most >= 1; with
+  // them the sequence is at most one token longer than the context.
+  std::span<const GivenToken> Next(int64_t most);
+
+  // From the top down. Passes of the full cache are the first one's tests.rounds.
+  std::vector<ProposerReport> Report() const;
+
+ private:
+  struct Parts;
+  void Build(std::vector<TokenId> tokens);
+
+  Engine& engine_;
+  Session& session_;
+  const SamplingOptions sampling_;
+  const SpeculationOptions options_;
+  const uint32_t sequence_;
+  SeededChance chance_;
+  std::unique_ptr<Parts> parts_;
+  std::vector<GivenToken> given_;
+  bool first_ = true;
+  TokenId first_token_{};
+  uint32_t round_ = 0;
+};
+
+}  // namespace triforce

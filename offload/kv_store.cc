@@ -87,17 +87,17 @@ void KvStore::FindStreamed() {
 }
 
 void KvStore::BeginPrompt(int64_t tokens) {
-  ranked_chunks_ = RankedChunks(tokens);
-  tail_first_block_ = ranked_chunks_ * kKeyTile / kKvBlock;
+  ranked_chunks_ = RankedChunks(tokens, plan_.input.options.chunk_tokens);
+  tail_first_block_ = least_tokens() / kKvBlock;
   tokens_ = tokens;
   TF_CHECK(tail_room() >= 0, "{} tokens", tokens);
   FindStreamed();
 }
 
 void KvStore::Place(Lane& compute, Ring* ring, int64_t layer, const KvView& from, const TensorView& order) {
-  const int64_t chunks = (tokens_ + kKeyTile - 1) / kKeyTile;
+  const int64_t chunk_tokens = plan_.input.options.chunk_tokens, chunks = (tokens_ + chunk_tokens - 1) / chunk_tokens;
   const auto gather = [&](const KvView& to) {
-    if (to.entries() > 0) KvGather(compute, {from, order, chunks, to});
+    if (to.entries() > 0) KvGather(compute, {from, order, chunks, to, chunk_tokens});
   };
   gather(Resident(layer));
   gather(Tail(layer));

@@ -44,7 +44,8 @@ class KvStore {
   // REQUIRES: least_tokens() <= tokens, and the tail reaches that far.
   void set_tokens(int64_t tokens);
   // Tokens that a rewind has to leave, or else all are forgotten: those of ranked chunks.
-  int64_t least_tokens() const { return ranked_chunks_ * kKeyTile; }
+  int64_t least_tokens() const { return ranked_chunks_ * plan_.input.options.chunk_tokens; }
+  int64_t ranked_chunks() const { return ranked_chunks_; }
   int64_t tail_first_block() const { return tail_first_block_; }
   // How many tokens the tail can still take.
   int64_t tail_room() const { return (tail_first_block_ + plan_.tail_blocks) * kKvBlock - tokens_; }
@@ -53,6 +54,8 @@ class KvStore {
   KvView Resident(int64_t layer) const;
   KvView Tail(int64_t layer) const;
   std::span<const StreamedEntries> Streamed(int64_t layer) const { return streamed_[layer]; }
+  // A stored entry that lies on the host.
+  const std::byte* HostEntry(int64_t layer, int64_t entry) const { return TransferOf(layer, entry, 1).host; }
   // Entries of a layer that lie elsewhere, at `data` on the device.
   KvView EntriesAt(std::byte* data, int64_t first_entry, int64_t entries) const;
 

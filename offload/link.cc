@@ -9,8 +9,10 @@ namespace triforce {
 namespace {
 
 // Literals, by Purpose: a trace keeps only the pointer.
-constexpr std::array kToDevice = {"weights to device", "KV to device", "hidden to device", "embedding to device"};
-constexpr std::array kToHost = {"weights to host", "KV to host", "hidden to host", "embedding to host"};
+constexpr std::array kToDevice = {"weights to device", "KV to device", "hidden to device", "embedding to device",
+                                  "guests to device"};
+constexpr std::array kToHost = {"weights to host", "KV to host", "hidden to host", "embedding to host",
+                                "guests to host"};
 static_assert(kToDevice.size() == kPurposes.size() && kToHost.size() == kPurposes.size());
 
 }  // namespace
@@ -29,6 +31,11 @@ void Link::ToDevice(const Transfer& from, std::byte* to) {
   }
   if (from.host == nullptr) counters_.Add(Direction::kDiskRead, from.purpose, from.bytes);
   counters_.Add(Direction::kHostToDevice, from.purpose, from.bytes);
+}
+
+void Link::Gather(std::span<const CopyPiece> pieces) {
+  copy_.CopyPieces(pieces, kToDevice[static_cast<size_t>(Purpose::kGuests)]);
+  for (const CopyPiece& piece : pieces) counters_.Add(Direction::kHostToDevice, Purpose::kGuests, piece.bytes);
 }
 
 void Link::ToHost(const std::byte* from, const Transfer& to) {

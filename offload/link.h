@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "kernels/core/lane.h"
 #include "offload/stager.h"
@@ -27,6 +28,8 @@ class Link {
 
   // Queues: the bytes of `from` to the device at `to`.
   void ToDevice(const Transfer& from, std::byte* to);
+  // Queues: chunks of host memory to the device's guest pool. `pieces` stay where they are until that is done.
+  void Gather(std::span<const CopyPiece> pieces);
   // Queues: the bytes at `from` on the device to where `to` says.
   void ToHost(const std::byte* from, const Transfer& to);
   // Waits until what was sent by ToHost is where it belongs. REQUIRED before a ToDevice of the same bytes, but for

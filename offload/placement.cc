@@ -70,19 +70,24 @@ class Planner {
     return plan_.device.used_bytes();
   }
 
-  // Means of all stored chunks, in the KV's type; and a pool for as many chunks as the budget has.
   void AddRetrieval(std::vector<PlanItem>& items) const {
-    const ModelShape& s = plan_.shard;
-    const int64_t stored = input_.batch * Layers() * s.kv_heads * stored_blocks_ * (kKvBlock / kKeyTile);
-    const int64_t budget = std::min(input_.options.budget_tokens, stored_blocks_ * kKvBlock);
-    items.push_back({"chunk means", stored * s.head_dim * SizeOf(input_.kv_type)});
-    items.push_back({"guest pool", input_.batch * Layers() * s.kv_heads * budget / kKvBlock * block_bytes_});
+    items.push_back({"chunk means", input_.batch * ChunkMeanBytes(input_, plan_.shard)});
+    items.push_back({"retrieval lists", input_.batch * RetrievalListBytes(input_, plan_.shard)});
+  }
+
+  // Where anything streams, KV may, and the retrieval cache needs room for chunks of it.
+  int64_t AddGuestPool() {
+    if (input_.options.budget_tokens == 0) return 0;
+    plan_.guest_blocks = GuestBlocks(input_);
+    plan_.device.items.push_back({"guest pool", input_.batch * GuestPoolBytes(input_, plan_.shard)});
+    return plan_.device.items.back().bytes;
   }
 
   std::optional<Shortage> PlaceOnDevice() {
     plan_.device.limit_bytes = input_.device_bytes;
     keeps_all_it_may_ = true;
-    const int64_t fixed = FixedDeviceBytes();
+    int64_t fixed = FixedDeviceBytes();
+    plan_.guest_blocks = 0;
     plan_.layers.assign(Layers(), LayerPlan());
     for (LayerPlan& layer : plan_.layers) {
       for (const LayerMatrix m : kLayerMatrixOrder) {
@@ -102,6 +107,7 @@ class Planner {
       return AddPlacedItems();
     }
     ChooseRing();
+    fixed += AddGuestPool();
     const int64_t free = input_.device_bytes - fixed - plan_.ring.slots * plan_.ring.slot_bytes;
     if (free < 0) return Shortage{"device memory", input_.device_bytes - free, input_.device_bytes};
     if (const auto shortage = ChooseWeights(free, weights)) return shortage;

@@ -24,6 +24,13 @@ void CheckInput(const PlanInput& input) {
   if (o.slots && *o.slots < 2) refuse("--slots", fmt::format("found {}, expected 2 or more", *o.slots));
   if (o.slot_bytes && *o.slot_bytes < 1) refuse("--slot-size", fmt::format("found {}", *o.slot_bytes));
   if (o.prefill_rows < 1) refuse("prefill rows", fmt::format("found {}, expected 1 or more", o.prefill_rows));
+  if (o.chunk_tokens < kKeyTile || o.chunk_tokens > kKvBlock || kKvBlock % o.chunk_tokens != 0) {
+    refuse("--chunk-size", fmt::format("found {}, expected 8, 16, 32, 64, 128, 256 or 512", o.chunk_tokens));
+  }
+  if (o.budget_tokens > 0 && o.budget_tokens < kLeastBudgetChunks * o.chunk_tokens) {
+    refuse("--budget", fmt::format("found {}, expected 0 or at least {}, {} chunks", o.budget_tokens,
+                                   kLeastBudgetChunks * o.chunk_tokens, kLeastBudgetChunks));
+  }
   if (o.budget_tokens < 0) refuse("--budget", fmt::format("found {}", o.budget_tokens));
 }
 
@@ -74,7 +81,8 @@ bool Plan::streams_kv() const {
 int64_t Plan::kv_block_bytes() const { return KvBlockBytes(shard, input.kv_type); }
 
 int64_t Plan::prompt_blocks() const {
-  return RankedChunks(input.context_tokens - input.predict_tokens) * kKeyTile / kKvBlock;
+  return RankedChunks(input.context_tokens - input.predict_tokens, input.options.chunk_tokens) *
+         input.options.chunk_tokens / kKvBlock;
 }
 
 int64_t Plan::StreamedBytesPerPass() const {

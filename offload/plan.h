@@ -29,6 +29,7 @@ struct PlanOptions {
   std::optional<bool> hidden_on_device;  // prefill's hidden states of the whole prompt
   std::optional<bool> embedding_on_device;
   int64_t prefill_rows = 512;  // rows of one block of prefill
+  int64_t chunk_tokens = 8;    // of one chunk, by which KV is ranked and retrieved; a multiple of 8 that divides 512
   int64_t budget_tokens = 0;   // of the retrieval cache; 0: there is none
   int64_t gamma = 0;           // tokens proposed a round; 0: plain decoding
 
@@ -130,6 +131,7 @@ struct Plan {
   int64_t tail_blocks = 0;      // per layer and kv_head on the device: the newest tokens
   int64_t activation_rows = 0;  // of the largest pass
   int64_t partial_bytes = 0;    // for attention's partials
+  int64_t guest_blocks = 0;     // per layer, kv_head and sequence: room for streamed chunks in the retrieval cache
   bool hidden_on_device = true;
   bool embedding_on_device = true;
   bool stages_host = false;     // host memory is not locked: what streams from it passes through the staging slots
@@ -147,7 +149,9 @@ struct Plan {
 };
 
 // Whole chunks of a prompt that are ranked; its last token is always left to the tail (kv_store.h).
-constexpr int64_t RankedChunks(int64_t prompt_tokens) { return prompt_tokens < 1 ? 0 : (prompt_tokens - 1) / 8; }
+constexpr int64_t RankedChunks(int64_t prompt_tokens, int64_t chunk_tokens) {
+  return prompt_tokens < 1 ? 0 : (prompt_tokens - 1) / chunk_tokens;
+}
 
 // Throws Error: kUsage where options contradict the shape or each other; kOutOfMemory where it does not fit, naming
 // the tier, bytes needed and available, and the longest context that would fit.

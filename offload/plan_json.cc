@@ -55,6 +55,7 @@ json OptionsJson(const PlanOptions& o) {
           {"hidden_on_device", OrNull(o.hidden_on_device)},
           {"embedding_on_device", OrNull(o.embedding_on_device)},
           {"prefill_rows", o.prefill_rows},
+          {"chunk_tokens", o.chunk_tokens},
           {"budget_tokens", o.budget_tokens},
           {"gamma", o.gamma}};
 }
@@ -102,6 +103,7 @@ json ToJson(const Plan& plan) {
       {"tail_blocks", plan.tail_blocks},
       {"activation_rows", plan.activation_rows},
       {"partial_bytes", plan.partial_bytes},
+      {"guest_blocks", plan.guest_blocks},
       {"hidden_on_device", plan.hidden_on_device},
       {"embedding_on_device", plan.embedding_on_device},
       {"stages_host", plan.stages_host},

@@ -56,13 +56,50 @@ int64_t PrefillKvBytes(const PlanInput& input, const ModelShape& s) {
 }
 
 int64_t ChunkRankBytes(const PlanInput& input, const ModelShape& s) {
-  const int64_t chunks = s.kv_heads * KvBlocks(input.context_tokens) * (kKvBlock / kKeyTile);
+  const int64_t chunks = s.kv_heads * KvBlocks(input.context_tokens) * (kKvBlock / input.options.chunk_tokens);
   return F32(chunks * s.head_dim) + 2 * F32(chunks);  // means; scores and order
 }
 
 int64_t HiddenBytes(const PlanInput& input) { return F32(input.context_tokens * input.shape.hidden); }
 
 int64_t SamplingBytes(const PlanInput& input) { return input.batch * (2 * F32(input.shape.vocab) + 2 * F32(1)); }
+
+RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
+  constexpr int64_t kSinkTokens = 16;
+  const int64_t chunk = input.options.chunk_tokens;
+  RetrievalSizes sizes;
+  sizes.chunks = KvBlocks(input.context_tokens) * (kKvBlock / chunk);
+  sizes.budget_chunks = std::min(input.options.budget_tokens / chunk, sizes.chunks);
+  sizes.first_places = std::max<int64_t>(1, kSinkTokens / chunk);
+  sizes.last_places = sizes.budget_chunks;
+  sizes.list_blocks = KvBlocks(sizes.budget_chunks * chunk + kListedTail);
+  sizes.kept_rows = input.options.gamma + 1;
+  return sizes;
+}
+
+int64_t ChunkMeanBytes(const PlanInput& input, const ModelShape& s) {
+  const RetrievalSizes sizes = RetrievalSizesOf(input);
+  return s.layers * AlignedBytes(s.kv_heads * sizes.chunks * s.head_dim * SizeOf(input.kv_type));
+}
+
+int64_t RetrievalListBytes(const PlanInput& input, const ModelShape& s) {
+  const RetrievalSizes sizes = RetrievalSizesOf(input);
+  constexpr int64_t kI32Bytes = 4, kI64Bytes = 8;
+  const int64_t heads = s.layers * s.kv_heads;
+  return AlignedBytes(heads * sizes.list_blocks * kBlockTiles * kI64Bytes) +           // lists
+         AlignedBytes(heads * (sizes.first_places + sizes.last_places) * kI32Bytes) +  // places
+         2 * AlignedBytes(heads * sizes.budget_chunks * kI32Bytes) +                   // forced and selected chunks
+         F32(s.kv_heads * sizes.chunks) +                                              // scores
+         s.layers * F32(sizes.kept_rows * (s.q_features() + 2 * s.kv_features()));     // queries
+}
+
+int64_t GuestBlocks(const PlanInput& input) {
+  return KvBlocks(RetrievalSizesOf(input).budget_chunks * input.options.chunk_tokens);
+}
+
+int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& s) {
+  return s.layers * AlignedBytes(GuestBlocks(input) * s.kv_heads * KvBlockBytes(s, input.kv_type));
+}
 
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type) {
   const ModelShape& s = draft.shape;

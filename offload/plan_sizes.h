@@ -35,6 +35,26 @@ int64_t HiddenBytes(const PlanInput& input);
 
 int64_t SamplingBytes(const PlanInput& input);
 
+// The sizes of the retrieval cache of one sequence (retrieval_index.h). REQUIRES: a budget.
+struct RetrievalSizes {
+  int64_t chunks = 0;         // of a context
+  int64_t budget_chunks = 0;  // that are in the cache, at most
+  int64_t first_places = 0;   // chunks whose places are kept: the first of a prompt,
+  int64_t last_places = 0;    // and the last
+  int64_t list_blocks = 0;    // blocks of tiles in a list: the budget's, and of tokens behind the latest selection
+  int64_t kept_rows = 0;      // of a pass, whose queries are kept
+};
+RetrievalSizes RetrievalSizesOf(const PlanInput& input);
+// The fewest chunks that a budget may have: the first one, the most recent one, and others.
+inline constexpr int64_t kLeastBudgetChunks = 4;
+// Tokens behind the latest selection that a list has room for, besides the budget.
+inline constexpr int64_t kListedTail = 1024;
+// Means of all chunks; lists, queries and what else selecting takes; room for streamed chunks.
+int64_t ChunkMeanBytes(const PlanInput& input, const ModelShape& shard);
+int64_t RetrievalListBytes(const PlanInput& input, const ModelShape& shard);
+int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& shard);
+int64_t GuestBlocks(const PlanInput& input);
+
 // A draft's streaming cache (runtime/streaming_cache.h) of one sequence.
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type);
 // Recent tokens that it keeps besides those that it attends to: as many can be taken back.

@@ -248,7 +248,7 @@ PlanInput RandomInput(std::mt19937_64& random) {
   if (from(0, 3) == 0) input.options.resident_weight_bytes = from(0, 1 << 22);
   if (from(0, 3) == 0) input.options.host_kv_bytes = from(0, 1 << 24);
   if (from(0, 3) == 0) input.options.pinned_bytes = share(0, 1);
-  if (from(0, 3) == 0) input.options.budget_tokens = from(0, 4096);
+  if (from(0, 3) == 0) input.options.budget_tokens = from(32, 4096);
   return input;
 }
 

@@ -20,7 +20,7 @@ Ring::Ring(Device& device, Link& link, TransferCounters& counters, const RingOpt
   }
 }
 
-void Ring::SetSchedule(std::vector<Transfer> schedule) {
+void Ring::SetSchedule(std::vector<Transfer> schedule, bool waits_behind_passes) {
   for (; taken_ < issued_; ++taken_) {  // oldest first: the slots keep their turn
     const int64_t behind = issued_ - taken_;
     const size_t size = schedule_.size();
@@ -28,8 +28,22 @@ void Ring::SetSchedule(std::vector<Transfer> schedule) {
   }
   schedule_ = std::move(schedule);
   next_transfer_ = 0;
-  if (schedule_.empty()) return;
-  for (int64_t i = 0; i < slots(); ++i) Issue();
+  waits_behind_passes_ = waits_behind_passes;
+  begun_ = schedule_.size();
+  Fill();
+}
+
+void Ring::BeginPass() {
+  TF_CHECK(waits_behind_passes_);
+  begun_ += schedule_.size();
+  Fill();
+}
+
+void Ring::Fill() {
+  while (!schedule_.empty() && issued_ - taken_ < slots() && (!waits_behind_passes_ || begun_ > 0)) {
+    Issue();
+    if (waits_behind_passes_) --begun_;
+  }
 }
 
 void Ring::Issue() {
@@ -51,7 +65,7 @@ SlotLease Ring::Next(Lane& compute) {
 
 void Ring::Release(Lane& compute) {
   compute.Record(*SlotOf(taken_++).released);
-  Issue();
+  Fill();
 }
 
 std::byte* Ring::StoreSlot(Lane& compute) {

@@ -11,6 +11,8 @@
 //     ... queue work on slot.data() ...
 //     // the lease's end releases the slot behind that work
 //
+// A schedule may also wait behind each pass until BeginPass, for what has to cross the link before the next one.
+//
 // One thread uses a Ring. Device, lanes and link outlive it.
 #pragma once
 
@@ -61,7 +63,9 @@ class Ring {
 
   // From now on, passes use these transfers; those of the schedule before that are on their way are dropped, and
   // counted as unused. An empty schedule stops the ring. REQUIRES: no lease lives; each transfer fits a slot.
-  void SetSchedule(std::vector<Transfer> schedule);
+  // With `waits_behind_passes` the first pass begins at once, each other one with BeginPass.
+  void SetSchedule(std::vector<Transfer> schedule, bool waits_behind_passes = false);
+  void BeginPass();
 
   // The slot that holds, or will hold, the next transfer of the schedule; `compute` waits for it. REQUIRES: the
   // schedule is not empty, and no other lease lives.
@@ -81,6 +85,7 @@ class Ring {
     std::unique_ptr<Event> released;  // of the computing lane
   };
 
+  void Fill();   // all free slots, as far as passes have begun
   void Issue();  // the next transfer, into the next slot
   void Release(Lane& compute);
   Slot& SlotOf(int64_t number) { return slots_[number % slots()]; }
@@ -92,8 +97,10 @@ class Ring {
   std::vector<Slot> slots_;
   std::vector<Transfer> schedule_;
   size_t next_transfer_ = 0;  // of schedule_, to be issued
-  int64_t issued_ = 0;        // transfers so far; number n is in slot n % slots
-  int64_t taken_ = 0;         // leases so far
+  bool waits_behind_passes_ = false;
+  size_t begun_ = 0;    // transfers of passes that have begun, to be issued; where it waits
+  int64_t issued_ = 0;  // transfers so far; number n is in slot n % slots
+  int64_t taken_ = 0;   // leases so far
 };
 
 }  // namespace triforce

@@ -26,6 +26,8 @@ std::string_view Name(Purpose purpose) {
       return "hidden";
     case Purpose::kEmbedding:
       return "embedding";
+    case Purpose::kGuests:
+      return "guests";
   }
   return "?";
 }

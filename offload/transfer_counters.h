@@ -9,12 +9,12 @@
 namespace triforce {
 
 enum class Direction { kHostToDevice, kDeviceToHost, kDiskRead, kDiskWrite };
-enum class Purpose { kWeights, kKv, kHidden, kEmbedding };
+enum class Purpose { kWeights, kKv, kHidden, kEmbedding, kGuests };
 
 inline constexpr std::array<Direction, 4> kDirections = {Direction::kHostToDevice, Direction::kDeviceToHost,
                                                          Direction::kDiskRead, Direction::kDiskWrite};
-inline constexpr std::array<Purpose, 4> kPurposes = {Purpose::kWeights, Purpose::kKv, Purpose::kHidden,
-                                                     Purpose::kEmbedding};
+inline constexpr std::array<Purpose, 5> kPurposes = {Purpose::kWeights, Purpose::kKv, Purpose::kHidden,
+                                                     Purpose::kEmbedding, Purpose::kGuests};
 
 // "host_to_device"; "weights".
 std::string_view Name(Direction direction);
@@ -36,7 +36,7 @@ class TransferCounters {
   int64_t& Of(Direction direction, Purpose purpose) {
     return bytes_[static_cast<size_t>(direction)][static_cast<size_t>(purpose)];
   }
-  std::array<std::array<int64_t, 4>, 4> bytes_{};
+  std::array<std::array<int64_t, kPurposes.size()>, kDirections.size()> bytes_{};
   int64_t unused_bytes_ = 0;
 };
 

@@ -9,6 +9,7 @@ void DecodeCache::Attend(Lane& lane, const LayerAttention& a) {
   const KvView resident = store_.Resident(a.layer);
   const KvView tail = store_.Tail(a.layer);
   KvAppend(lane, {a.k, a.v, tokens, tail});
+  if (index_ != nullptr) index_->Keep(lane, a.layer, a.q, tokens);
   SegmentedAttention attention(lane, memory_,
                                {.q = a.q, .kv = {}, .visible = tokens + 1, .causal = true, .scale = scale_}, a.out);
   if (resident.entries() > 0) attention.Take(resident, false);

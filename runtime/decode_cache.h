@@ -5,6 +5,7 @@
 #include "kernels/core/lane.h"
 #include "models/llama.h"
 #include "offload/kv_store.h"
+#include "offload/retrieval_index.h"
 #include "offload/ring.h"
 #include "runtime/segmented_attention.h"
 
@@ -13,8 +14,9 @@ namespace triforce {
 class DecodeCache final : public AttentionCache {
  public:
   // `ring` may be null where nothing is streamed. All outlive this.
-  DecodeCache(const AttentionMemory& memory, KvStore& store, Ring* ring, float scale)
-      : memory_(memory), store_(store), ring_(ring), scale_(scale) {}
+  // `index` may be null; otherwise it keeps the queries of the passes.
+  DecodeCache(const AttentionMemory& memory, KvStore& store, Ring* ring, RetrievalIndex* index, float scale)
+      : memory_(memory), store_(store), ring_(ring), index_(index), scale_(scale) {}
 
   // REQUIRES: the tail has room for the rows.
   void Attend(Lane& lane, const LayerAttention& a) override;
@@ -23,6 +25,7 @@ class DecodeCache final : public AttentionCache {
   const AttentionMemory memory_;
   KvStore& store_;
   Ring* const ring_;
+  RetrievalIndex* const index_;
   const float scale_;
 };
 

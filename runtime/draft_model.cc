@@ -55,15 +55,24 @@ TensorView DraftModel::RunPass(std::span<const TokenId> tokens, StreamingCache& 
   return state.hidden;
 }
 
-TensorView DraftModel::Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache) {
-  const int64_t before = cache.tokens(), alone = before + static_cast<int64_t>(tokens.size()) - rows;
-  TF_CHECK(rows >= 1 && rows <= kDraftRows && alone >= before, "{} rows of {}", rows, tokens.size());
-  // The last rows in one pass of their own.
-  while (cache.tokens() < alone) {
-    const int64_t first = cache.Next(alone);
-    RunPass(tokens.subspan(first - before, std::min(kDraftRows, alone - first)), cache);
+void DraftModel::RunPasses(std::span<const TokenId> tokens, StreamingCache& cache) {
+  const int64_t before = cache.tokens(), end = before + static_cast<int64_t>(tokens.size());
+  while (cache.tokens() < end) {
+    const int64_t first = cache.Next(end);
+    RunPass(tokens.subspan(first - before, std::min(kDraftRows, end - first)), cache);
   }
+}
+
+TensorView DraftModel::Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache) {
+  const int64_t alone = static_cast<int64_t>(tokens.size()) - rows;
+  TF_CHECK(rows >= 1 && rows <= kDraftRows && alone >= 0, "{} rows of {}", rows, tokens.size());
+  RunPasses(tokens.first(alone), cache);  // the last rows come in a pass of their own
   return forward_.Logits(RunPass(tokens.last(rows), cache), 0, rows);
+}
+
+void DraftModel::TakeIn(std::span<const TokenId> tokens, StreamingCache& cache) {
+  RunPasses(tokens, cache);
+  lane_.Synchronize();
 }
 
 void CheckSameVocabulary(const std::string& target, const std::string& draft) {

@@ -35,8 +35,11 @@ class DraftModel {
   // [rows, vocab], until the next call. The lane reads `tokens` when it comes to them. REQUIRES: 1 <= rows <=
   // kDraftRows, and no more than there are tokens.
   TensorView Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache);
+  // The same without logits. Waits for the lane.
+  void TakeIn(std::span<const TokenId> tokens, StreamingCache& cache);
 
  private:
+  void RunPasses(std::span<const TokenId> tokens, StreamingCache& cache);
   TensorView RunPass(std::span<const TokenId> tokens, StreamingCache& cache);
 
   Lane& lane_;

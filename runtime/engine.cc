@@ -103,6 +103,9 @@ void Engine::Impl::MakePasses() {
   linears = std::make_unique<StreamedLinears>(*weights, ring.get());
   for (int64_t i = 0; i < plan.input.batch; ++i) {
     stores.push_back(std::make_unique<KvStore>(*device, host, disk.get(), plan));
+    if (plan.input.options.budget_tokens > 0) {
+      indices.push_back(std::make_unique<RetrievalIndex>(*device, *link, *stores.back(), plan));
+    }
   }
   store_taken.assign(plan.input.batch, false);
 }
@@ -117,22 +120,32 @@ Engine::Impl::~Impl() {
   }
 }
 
-void Engine::Impl::Schedule(const KvStore& store) {
-  if (ring == nullptr || scheduled == &store) return;
+void Engine::Impl::Schedule(Passes passes, const KvStore& store) {
+  if (ring == nullptr || (scheduled == passes && scheduled_store == &store)) return;
   std::vector<Transfer> transfers;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     AppendWeightTransfers(weights->store(), layer, std::array{LayerMatrix::kQkv}, transfers);
-    for (const StreamedEntries& run : store.Streamed(layer)) transfers.push_back(run.transfer);
+    if (passes != Passes::kRetrieval) {
+      for (const StreamedEntries& run : store.Streamed(layer)) transfers.push_back(run.transfer);
+    }
     AppendWeightTransfers(weights->store(), layer,
                           std::array{LayerMatrix::kAttentionOut, LayerMatrix::kGateUp, LayerMatrix::kDown}, transfers);
   }
-  ring->SetSchedule(std::move(transfers));
-  scheduled = &store;
+  ring->SetSchedule(std::move(transfers), /*waits_behind_passes=*/passes == Passes::kFullOnDemand);
+  scheduled = passes;
+  scheduled_store = &store;
+  pass_begun = true;
 }
 
 void Engine::Impl::Unschedule() {
   if (ring != nullptr) ring->SetSchedule({});
-  scheduled = nullptr;
+  scheduled = Passes::kNone;
+}
+
+void Engine::Impl::BeginPass() {
+  if (scheduled != Passes::kFullOnDemand || pass_begun) return;
+  ring->BeginPass();
+  pass_begun = true;
 }
 
 Engine::~Engine() = default;

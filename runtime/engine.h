@@ -19,6 +19,7 @@
 #include "models/config.h"
 #include "models/token_id.h"
 #include "offload/plan.h"
+#include "offload/retrieval_index.h"
 #include "offload/transfer_counters.h"
 
 namespace triforce {
@@ -48,6 +49,14 @@ struct EngineOptions {
   std::optional<int> numa_node;
   Trace* trace = nullptr;
   ProgressFunction load_progress;
+};
+
+// How retrieval passes choose what they attend to.
+struct RetrievalOptions {
+  bool on = false;
+  Middle middle = Middle::kRetrieval;
+  int64_t budget_tokens = 0;    // 0: the plan's, which is the most
+  int64_t reselect_tokens = 1;  // chosen anew when so many tokens were accepted; 0: only where a selection cannot last
 };
 
 struct PeakBytes {
@@ -115,6 +124,17 @@ class Session {
   // vocab], on the device, until the next call. Each row's bits are those that Append gives that token alone. REQUIRES:
   // tokens() is not empty; 1 <= rows <= tokens.size(), 64 at most; tokens fit the plan's activation_rows.
   TensorView Verify(std::span<const TokenId> tokens, int64_t rows);
+
+  // Retrieval passes from now on. REQUIRES: the plan has a budget.
+  void EnableRetrieval(const RetrievalOptions& options);
+  // A retrieval pass: the target over the retrieval cache, for tokens behind those that earlier retrieval passes and
+  // tokens() have. Otherwise as Verify. Nothing of it stays in tokens(); a verify pass of the same tokens writes over
+  // their KV. REQUIRES: room for the tokens in the tail (ReserveTail).
+  TensorView RetrievalPass(std::span<const TokenId> tokens, int64_t rows);
+  // Tokens that a retrieval pass goes on from: tokens(), and those of retrieval passes behind them.
+  int64_t retrieval_tokens() const;
+  void RewindRetrieval(int64_t tokens);
+  const RetrievalStats& retrieval_stats() const;
 
   // Makes room in the tail for `rows` tokens, so that passes of no more than them do not fold it.
   void ReserveTail(int64_t rows);

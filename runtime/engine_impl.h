@@ -9,6 +9,7 @@
 #include "offload/host_pool.h"
 #include "offload/kv_store.h"
 #include "offload/link.h"
+#include "offload/retrieval_index.h"
 #include "offload/ring.h"
 #include "offload/stager.h"
 #include "runtime/decode_cache.h"
@@ -43,14 +44,22 @@ struct Engine::Impl {
   std::unique_ptr<DraftModel> draft;             // null where there is none
   std::vector<std::unique_ptr<KvStore>> stores;  // one a sequence
   std::vector<bool> store_taken;
-  const KvStore* scheduled = nullptr;  // whose passes the ring is filled for
+  std::vector<std::unique_ptr<RetrievalIndex>> indices;  // of the stores; none where the plan has no budget
+  // What the ring is filled for.
+  enum class Passes { kNone, kFull, kFullOnDemand, kRetrieval };
+  Passes scheduled = Passes::kNone;
+  const KvStore* scheduled_store = nullptr;
+  bool pass_begun = false;  // of kFullOnDemand: the next pass' transfers are on their way
 
   ~Impl();
   void MakeTiers(const Checkpoint& checkpoint);
   void MakePasses();
-  // The ring is filled for decoding passes of `store`; for none.
-  void Schedule(const KvStore& store);
+  // From now on the ring is filled for such passes of `store`: over all KV, each behind the one before or only after
+  // BeginPass; or retrieval passes, which stream weights alone. For none.
+  void Schedule(Passes passes, const KvStore& store);
   void Unschedule();
+  // Lets the next pass' transfers go, where they wait.
+  void BeginPass();
 };
 
 }  // namespace triforce

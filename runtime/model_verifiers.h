@@ -1,4 +1,5 @@
-// Models as levels see them (verifier.h): the target with its full cache, and a draft with its streaming cache.
+// Models as levels see them (verifier.h): the target with its full and its retrieval cache, and a draft with its
+// streaming cache.
 //
 // Not thread-safe. Sessions and models outlive their verifiers.
 #pragma once
@@ -28,6 +29,21 @@ class FullVerifier final : public Verifier {
   RowLaws laws_;
 };
 
+// The target with its retrieval cache; Session::EnableRetrieval has been called.
+class RetrievalVerifier final : public Verifier {
+ public:
+  RetrievalVerifier(Session& session, RowLaws laws) : session_(session), laws_(std::move(laws)) {}
+
+  int64_t vocab() const override { return laws_.vocab(); }
+  int64_t tokens() const override { return session_.retrieval_tokens(); }
+  void Rewind(int64_t tokens) override;
+  void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
+
+ private:
+  Session& session_;
+  RowLaws laws_;
+};
+
 class DraftVerifier final : public Verifier {
  public:
   DraftVerifier(DraftModel& model, RowLaws laws) : model_(model), cache_(model.NewCache()), laws_(std::move(laws)) {}
@@ -36,6 +52,8 @@ class DraftVerifier final : public Verifier {
   int64_t tokens() const override { return cache_->tokens(); }
   void Rewind(int64_t tokens) override { cache_->Rewind(tokens); }
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
+  // Takes in `tokens` without laws.
+  void TakeIn(std::span<const TokenId> tokens);
 
  private:
   DraftModel& model_;

@@ -28,7 +28,7 @@ Prefill::Prefill(const ForwardContext& context, Forward& forward, Link& link)
 
 bool Prefill::Run(const Prompt& prompt) {
   const int64_t tokens = static_cast<int64_t>(prompt.tokens.size());
-  cache_.Begin(prompt.store, prompt.ring, tokens);
+  cache_.Begin(prompt.store, prompt.ring, prompt.index, tokens);
   linears_.Load(0, 0, 1);
   for (int64_t layer = 0; layer < context_.config.layers; ++layer) {
     if (RunLayer(prompt, layer)) continue;

@@ -24,8 +24,9 @@ namespace triforce {
 
 struct Prompt {
   std::span<const TokenId> tokens;
-  KvStore& store;        // what it held is forgotten
-  Ring* ring = nullptr;  // without a schedule; null where nothing is streamed
+  KvStore& store;                   // what it held is forgotten
+  Ring* ring = nullptr;             // without a schedule; null where nothing is streamed
+  RetrievalIndex* index = nullptr;  // of the store; null where there is none
   // Called with rows done in one layer or another, of tokens * layers.
   std::function<void(int64_t done, int64_t total)> progress = {};
   std::stop_token stop = {};

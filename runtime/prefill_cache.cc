@@ -10,7 +10,7 @@
 namespace triforce {
 
 PrefillCache::PrefillCache(Device& device, const Plan& plan, float scale)
-    : scale_(scale), kv_heads_(plan.shard.kv_heads) {
+    : scale_(scale), kv_heads_(plan.shard.kv_heads), chunk_tokens_(plan.input.options.chunk_tokens) {
   Arena sizes;
   Cut(plan, sizes);
   arena_ = Arena(device, sizes.used_bytes(), "the KV of a layer in prefill");
@@ -19,16 +19,17 @@ PrefillCache::PrefillCache(Device& device, const Plan& plan, float scale)
 
 void PrefillCache::Cut(const Plan& plan, Arena& arena) {
   const int64_t blocks = KvBlocks(plan.input.context_tokens), head_dim = plan.shard.head_dim;
-  const int64_t chunks = blocks * (kKvBlock / kKeyTile);
+  const int64_t chunks = blocks * (kKvBlock / plan.input.options.chunk_tokens);
   kv_ = {arena.Cut(plan.input.kv_type, {blocks * kv_heads_, 2, kKvBlock * head_dim}), kv_heads_, 0};
   means_ = arena.Cut(DType::kF32, {kv_heads_, chunks, head_dim});
   scores_ = arena.Cut(DType::kF32, {kv_heads_, chunks});
   order_ = arena.Cut(DType::kI32, {kv_heads_, chunks});
 }
 
-void PrefillCache::Begin(KvStore& store, Ring* ring, int64_t tokens) {
+void PrefillCache::Begin(KvStore& store, Ring* ring, RetrievalIndex* index, int64_t tokens) {
   store_ = &store;
   ring_ = ring;
+  index_ = index;
   tokens_ = tokens;
   store.BeginPrompt(tokens);
 }
@@ -43,12 +44,15 @@ void PrefillCache::Attend(Lane& lane, const LayerAttention& a) {
 }
 
 void PrefillCache::RankAndPlace(Lane& lane, const LayerAttention& a) {
-  const int64_t ranked = RankedChunks(tokens_), rows = a.q.dim(0);
+  const int64_t ranked = RankedChunks(tokens_, chunk_tokens_), rows = a.q.dim(0);
   const TensorView last_query = a.q.Slice(0, rows - 1, rows).Reshape({a.q.dim(1), a.q.dim(2)});
-  ChunkMeans(lane, {kv_, ranked, means_});
+  ChunkMeans(lane, {.kv = kv_, .first = 0, .end = ranked, .means = means_, .chunk_tokens = chunk_tokens_});
   ChunkScores(lane, {last_query, means_, ranked, scores_});
   ChunkRanking(lane, {scores_, ranked, order_});
   store_->Place(lane, ring_, a.layer, kv_, order_);
+  if (index_ == nullptr) return;
+  index_->TakeRanks(lane, a.layer, means_, order_);
+  index_->Keep(lane, a.layer, a.q, tokens_ - rows);
 }
 
 }  // namespace triforce

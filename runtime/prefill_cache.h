@@ -10,6 +10,7 @@
 #include "models/llama.h"
 #include "offload/kv_store.h"
 #include "offload/plan.h"
+#include "offload/retrieval_index.h"
 #include "offload/ring.h"
 
 namespace triforce {
@@ -20,7 +21,8 @@ class PrefillCache final : public AttentionCache {
   PrefillCache(Device& device, const Plan& plan, float scale);
 
   // Begins the prompt of `store`, of `tokens` tokens. `ring` may be null where nothing is streamed; it has no schedule.
-  void Begin(KvStore& store, Ring* ring, int64_t tokens);
+  // `index` may be null; otherwise it takes the ranks.
+  void Begin(KvStore& store, Ring* ring, RetrievalIndex* index, int64_t tokens);
   // Begins a layer: its rows come in order, in blocks.
   void BeginLayer() { appended_ = 0; }
 
@@ -33,6 +35,7 @@ class PrefillCache final : public AttentionCache {
 
   const float scale_;
   const int64_t kv_heads_;
+  const int64_t chunk_tokens_;
   Arena arena_;
   KvView kv_;          // all of the context
   TensorView means_;   // f32 [kv_heads, chunks, head_dim]
@@ -40,6 +43,7 @@ class PrefillCache final : public AttentionCache {
   TensorView order_;   // i32 [kv_heads, chunks]
   KvStore* store_ = nullptr;
   Ring* ring_ = nullptr;
+  RetrievalIndex* index_ = nullptr;
   int64_t tokens_ = 0;
   int64_t appended_ = 0;  // of the layer
 };

@@ -27,6 +27,8 @@ class RowLaws {
           int64_t context_tokens);
 
   int64_t vocab() const { return vocab_; }
+  // Of the sequence, as it was told; the prompt's at least.
+  int64_t tokens() const { return prompt_tokens_ + static_cast<int64_t>(output_.size()); }
 
   // The sequence's tokens from `position` on are these; what it had there is forgotten. Within the prompt nothing
   // changes. REQUIRES: position <= tokens so far, or within the prompt.

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "kernels/core/check.h"
 #include "kernels/core/error.h"
 #include "runtime/engine_impl.h"
+#include "runtime/retrieval_cache.h"
 
 namespace triforce {
 
@@ -14,19 +16,29 @@ struct Session::Impl {
   Engine::Impl& engine;
   const size_t seat;
   KvStore& store;
+  RetrievalIndex* const index;  // null where the plan has no budget
   DecodeCache cache;
+  std::optional<RetrievalCache> retrieval_cache;
   std::vector<TokenId> tokens;  // its memory is reserved once: queued passes read it
+  // Retrieval passes: what a run may choose, and the tokens that the latest ones have added behind `tokens`.
+  RetrievalOptions retrieval;
+  std::vector<TokenId> speculated;  // its memory is reserved once
+  int64_t retrieval_end = 0;        // in tokens, if behind the others
 
   Impl(Engine::Impl& e, size_t seat)
       : engine(e),
         seat(seat),
         store(*e.stores[seat]),
-        cache(e.forward->attention_memory(), store, e.ring.get(),
-              1 / std::sqrt(static_cast<float>(e.config.head_dim))) {
+        index(e.indices.empty() ? nullptr : e.indices[seat].get()),
+        cache(e.forward->attention_memory(), store, e.ring.get(), index, Scale(e)) {
+    if (index != nullptr) retrieval_cache.emplace(e.forward->attention_memory(), store, *index, Scale(e));
     tokens.reserve(e.plan.input.context_tokens);
+    speculated.reserve(e.plan.activation_rows);
     store.BeginPrompt(0);
     e.store_taken[seat] = true;
   }
+
+  static float Scale(const Engine::Impl& e) { return 1 / std::sqrt(static_cast<float>(e.config.head_dim)); }
 
   // What is done with a block of hidden states, of rows from position `first` on.
   using TakeHidden = std::function<void(const TensorView& hidden, int64_t first)>;
@@ -46,6 +58,7 @@ struct Session::Impl {
     const bool done = engine.prefill->Run({.tokens = tokens,
                                            .store = store,
                                            .ring = engine.ring.get(),
+                                           .index = index,
                                            .progress =
                                                [&](int64_t rows, int64_t all_rows) {
                                                  if (progress) progress(rows * total / all_rows, total);
@@ -69,13 +82,14 @@ struct Session::Impl {
       if (stop.stop_requested()) return false;
       FoldFor(std::min(engine.forward->max_rows(), total - done));
       const int64_t rows = std::min({engine.forward->max_rows(), total - done, store.tail_room()});
-      engine.Schedule(store);
+      BeginFullPass();
       const int64_t first = static_cast<int64_t>(tokens.size());
       tokens.insert(tokens.end(), more.begin() + done, more.begin() + done + rows);
       engine.forward->Run({.tokens = std::span(tokens).subspan(first),
                            .first_position = first,
                            .linears = *engine.linears,
                            .cache = cache});
+      engine.pass_begun = false;
       store.set_tokens(first + rows);
       take(engine.forward->hidden_block(0).Slice(0, 0, rows), first);
       done += rows;
@@ -85,12 +99,36 @@ struct Session::Impl {
     return true;
   }
 
+  // The ring brings what the next pass over all KV streams.
+  void BeginFullPass() {
+    using Passes = Engine::Impl::Passes;
+    engine.Schedule(retrieval.on ? Passes::kFullOnDemand : Passes::kFull, store);
+    engine.BeginPass();
+  }
+
   // Makes room in the tail for `rows` rows, or for one at least.
   void FoldFor(int64_t rows) {
     if (store.tail_room() >= rows || !store.can_fold()) return;
     engine.Unschedule();
+    if (index != nullptr) index->AddMeans(*engine.compute);
     while (store.tail_room() < rows && store.can_fold()) store.Fold(*engine.compute, engine.ring.get());
     engine.link->FinishStores();
+    if (index != nullptr && index->HoldsFor(0)) index->Locate(*engine.compute);
+  }
+
+  int64_t retrieval_tokens() const { return std::max(retrieval_end, store.tokens()); }
+
+  // A selection for retrieval passes of up to `rows` rows, a new one where it is time for one.
+  void SelectFor(int64_t rows) {
+    const int64_t since = store.tokens() - index->selected_at();
+    const bool due = since != 0 && retrieval.reselect_tokens > 0 && since >= retrieval.reselect_tokens;
+    if (!due && index->HoldsFor(retrieval_tokens() - store.tokens() + rows)) return;
+    std::function<TensorView(int64_t)> query;
+    if (index->Kept(0, store.tokens() - 1)) {
+      query = [&](int64_t layer) { return index->Kept(layer, store.tokens() - 1); };
+    }
+    index->Select(*engine.compute, retrieval.middle, query);
+    TF_CHECK(index->HoldsFor(rows));
   }
 
   void CheckTokens(std::span<const TokenId> more) const {
@@ -147,7 +185,7 @@ TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFuncti
       },
       progress, stop);
   if (!done) return TensorView();
-  impl_->engine.Schedule(impl_->store);  // the first slots of the next pass are on their way
+  impl_->BeginFullPass();  // the first slots of the next pass are on their way
   return logits;
 }
 
@@ -163,8 +201,55 @@ TensorView Session::Verify(std::span<const TokenId> tokens, int64_t rows) {
                logits = forward.Logits(hidden, hidden.dim(0) - rows, rows);
              },
              {}, {});
-  impl_->engine.Schedule(impl_->store);
+  // With a retrieval cache, what it fetches goes first.
+  if (!impl_->retrieval.on) impl_->BeginFullPass();
   return logits;
+}
+
+void Session::EnableRetrieval(const RetrievalOptions& options) {
+  TF_CHECK(impl_->index != nullptr, "the plan has no budget");
+  impl_->retrieval = options;
+  impl_->retrieval.on = true;
+  impl_->retrieval_end = 0;
+  impl_->index->set_budget(options.budget_tokens > 0 ? options.budget_tokens
+                                                     : impl_->engine.plan.input.options.budget_tokens);
+}
+
+int64_t Session::retrieval_tokens() const { return impl_->retrieval_tokens(); }
+
+void Session::RewindRetrieval(int64_t tokens) {
+  TF_CHECK(tokens <= impl_->retrieval_tokens(), "{} of {}", tokens, impl_->retrieval_tokens());
+  impl_->retrieval_end = tokens;
+}
+
+TensorView Session::RetrievalPass(std::span<const TokenId> tokens, int64_t rows) {
+  Engine::Impl& engine = impl_->engine;
+  Forward& forward = *engine.forward;
+  const int64_t count = static_cast<int64_t>(tokens.size()), first = impl_->retrieval_tokens();
+  const KvStore& store = impl_->store;
+  TF_CHECK(
+      impl_->retrieval.on && rows >= 1 && rows <= count && count <= forward.max_rows() && rows <= Forward::kLogitsRows,
+      "{} rows of {} tokens", rows, tokens.size());
+  TF_CHECK(first - store.tokens() + count <= store.tail_room(), "{} rows, room for {}", count, store.tail_room());
+  impl_->SelectFor(count);
+  if (engine.plan.streams_weights()) {
+    engine.Schedule(Engine::Impl::Passes::kRetrieval, store);
+  } else {
+    impl_->BeginFullPass();
+  }
+  impl_->speculated.assign(tokens.begin(), tokens.end());
+  impl_->retrieval_cache->set_position(first);
+  forward.Run({.tokens = impl_->speculated,
+               .first_position = first,
+               .linears = *engine.linears,
+               .cache = *impl_->retrieval_cache});
+  impl_->retrieval_end = first + count;
+  return forward.Logits(count - rows, rows);
+}
+
+const RetrievalStats& Session::retrieval_stats() const {
+  TF_CHECK(impl_->index != nullptr, "the plan has no budget");
+  return impl_->index->stats();
 }
 
 void Session::ReserveTail(int64_t rows) { impl_->FoldFor(rows); }
@@ -205,6 +290,10 @@ void Session::Rewind(int64_t tokens) {
   if (tokens == 0 || tokens < before * kKvBlock) engine.Unschedule();
   impl_->store.Rewind(*engine.compute, *engine.link, tokens);
   impl_->tokens.resize(tokens, TokenId{});
+  impl_->retrieval_end = std::min(impl_->retrieval_end, tokens);
+  if (impl_->index == nullptr) return;
+  impl_->index->TakeBack(tokens);
+  if (impl_->store.tail_first_block() != before && impl_->index->HoldsFor(0)) impl_->index->Locate(*engine.compute);
 }
 
 int64_t Session::least_tokens() const { return impl_->store.least_tokens(); }

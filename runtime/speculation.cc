@@ -57,8 +57,14 @@ struct Speculation::Parts {
   std::unique_ptr<DraftVerifier> draft;
   std::unique_ptr<DraftProposer> draft_proposer;
   std::unique_ptr<NgramProposer> ngram_proposer;
+  std::unique_ptr<RetrievalVerifier> retrieval;
+  std::unique_ptr<Level> middle;  // null where there is none
   std::unique_ptr<Level> top;
 
+  Proposer* below_top() const {
+    if (middle != nullptr) return middle.get();
+    return bottom();
+  }
   Proposer* bottom() const {
     if (draft_proposer != nullptr) return draft_proposer.get();
     return ngram_proposer.get();
@@ -104,6 +110,7 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   if (options_.mode.bottom == Bottom::kDraft) {
     TF_CHECK(engine_.draft() != nullptr, "no draft model");
     p.draft = std::make_unique<DraftVerifier>(*engine_.draft(), laws());
+    p.draft->TakeIn(session_.tokens());
     p.draft_proposer = std::make_unique<DraftProposer>(
         *p.draft, chance_, tokens,
         DraftOptions{
@@ -111,8 +118,19 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   } else if (options_.mode.bottom == Bottom::kNgram) {
     p.ngram_proposer = std::make_unique<NgramProposer>(tokens, session_.context_tokens() + kMostGamma + 1);
   }
+  if (options_.mode.retrieval) {
+    session_.EnableRetrieval(options_.retrieval);
+    p.retrieval = std::make_unique<RetrievalVerifier>(session_, laws());
+    const int64_t gamma = options_.mode.bottom == Bottom::kNone ? 0 : options_.draft_gamma;
+    p.middle = std::make_unique<Level>(p.bottom(), *p.retrieval, chance_, tokens,
+                                       LevelOptions{.gamma = gamma,
+                                                    .most = options_.gamma,
+                                                    .sequence = sequence_,
+                                                    .number = kMiddle,
+                                                    .trace = trace("retrieval", "retrieval pass")});
+  }
   p.full = std::make_unique<FullVerifier>(session_, laws());
-  p.top = std::make_unique<Level>(p.bottom(), *p.full, chance_, std::move(tokens),
+  p.top = std::make_unique<Level>(p.below_top(), *p.full, chance_, std::move(tokens),
                                   LevelOptions{.gamma = options_.gamma,
                                                .most = options_.gamma + 1,
                                                .sequence = sequence_,
@@ -146,7 +164,12 @@ std::vector<ProposerReport> Speculation::Report() const {
       reports.push_back({"ngram", above.stats(), 0, above.stats().propose_ms});
     }
   };
-  add_bottom(*p.top);
+  if (p.middle != nullptr) {
+    reports.push_back({"retrieval", p.top->stats(), p.middle->stats().rounds, p.middle->stats().verify_ms});
+    if (options_.mode.bottom != Bottom::kNone) add_bottom(*p.middle);
+  } else {
+    add_bottom(*p.top);
+  }
   return reports;
 }
 

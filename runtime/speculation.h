@@ -49,6 +49,7 @@ struct SpeculationOptions {
   SpeculationMode mode;
   int64_t gamma = 8;        // tokens proposed to the top level in a round; 1 to kMostGamma
   int64_t draft_gamma = 2;  // and to the middle level
+  RetrievalOptions retrieval = {};
 };
 
 // A token, and how it came about.

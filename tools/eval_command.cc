@@ -46,7 +46,8 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   std::optional<OutputFile> stats_file;
   if (!flags.stats_json.empty()) stats_file.emplace(flags.stats_json);
   const std::unique_ptr<Trace> trace = NewTrace(flags.model);
-  const std::unique_ptr<Engine> engine = LoadEngine(flags.model, context, 0, trace.get(), stop);
+  const std::unique_ptr<Engine> engine =
+      LoadEngine(flags.model, {.context_tokens = context, .trace = trace.get()}, stop);
   const std::unique_ptr<Session> session = engine->NewSession();
 
   double nll_sum = 0;

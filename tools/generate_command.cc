@@ -160,9 +160,15 @@ class GenerateRun {
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
-    engine_ = LoadEngine(flags_.model, context,
-                         flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context), trace.get(),
-                         stop_, flags_.speculation.draft_model);
+    engine_ = LoadEngine(
+        flags_.model,
+        {.context_tokens = context,
+         .predict_tokens = flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context),
+         .draft_model = options_.speculation.mode.bottom == Bottom::kDraft ? flags_.speculation.draft_model : "",
+         .complete =
+             [&](PlanInput& plan) { AddToPlan(flags_.speculation, options_.speculation, prompt_tokens_, plan); },
+         .trace = trace.get()},
+        stop_);
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);

@@ -143,24 +143,24 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
   return context;
 }
 
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
-                                   std::stop_token stop, const std::string& draft_model) {
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop) {
   const ModelShape shape = ShapeOf(ReadModelConfig(options.model), Checkpoint(options.model));
-  const PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
-                                                      .kv_type = *ParseFloatDType(options.kv_type),
-                                                      .context_tokens = context,
-                                                      .predict_tokens = predict,
-                                                      .device_memory = options.device_memory});
+  PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
+                                                .kv_type = *ParseFloatDType(options.kv_type),
+                                                .context_tokens = request.context_tokens,
+                                                .predict_tokens = request.predict_tokens,
+                                                .device_memory = options.device_memory});
+  if (request.complete) request.complete(plan);
   Progress progress("loading", Progress::Unit::kBytes);
   auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
-      .draft_directory = draft_model,
+      .draft_directory = request.draft_model,
       .plan = plan,
       .threads = options.threads,
       .disk_directory = options.plan.disk,
       .reserved_huge_pages = options.plan.huge_pages,
       .numa_node = options.plan.numa_node,
-      .trace = trace,
+      .trace = request.trace,
       .load_progress =
           [&](int64_t done, int64_t total) {
             if (stop.stop_requested()) throw Interrupted{};

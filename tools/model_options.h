@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -67,10 +68,16 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
 // tokens alone are too many: a prompt is never cut.
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more);
 
-// Plans a run of `context` tokens, `predict` of them output, as `triforce plan` does, and loads the model, with a
-// progress bar. Throws Interrupted where `stop` is requested meanwhile.
-std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, int64_t context, int64_t predict, Trace* trace,
-                                   std::stop_token stop, const std::string& draft_model = "");
+// Plans a run as `triforce plan` does, and loads the model, with a progress bar. Throws Interrupted where `stop` is
+// requested meanwhile.
+struct RunRequest {
+  int64_t context_tokens = 0;
+  int64_t predict_tokens = 0;
+  std::string draft_model;                              // empty: none
+  std::function<void(PlanInput& input)> complete = {};  // what else the plan has to know
+  Trace* trace = nullptr;
+};
+std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop);
 
 // What the engine has moved and waited for, for --stats-json: "bytes", "waits_ms", "plan".
 void AddEngineStats(const Engine& engine, nlohmann::json& stats);

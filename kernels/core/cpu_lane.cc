@@ -102,22 +102,14 @@ void CpuLane::Synchronize() {
   if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void CpuLane::Copy(void* destination, const void* source, int64_t bytes, const char* name) {
-  if (bytes == 0) return;  // an empty tensor has no address
-  if (options_.copy_gbps > 0) {
-    Run(nullptr, [=, this](Team&) { ThrottledCopy(destination, source, bytes, name); });
-  } else {
-    Run(name, [=](Team&) { std::memcpy(destination, source, bytes); });
-  }
-}
-
 // The link as a DMA engine behind a queue: a copy begins when the one before it has ended and what it waits for is
 // done, not when this thread has woken up to see that. It ends when the link would be through, or later, when the
 // bytes are there.
-void CpuLane::ThrottledCopy(void* destination, const void* source, int64_t bytes, const char* name) {
+template <typename F>
+void CpuLane::Throttled(int64_t bytes, const char* name, const F& copy) {
   const int64_t begin_ns = std::max(link_free_ns_, ready_ns_);
   link_free_ns_ = begin_ns + static_cast<int64_t>(static_cast<double>(bytes) / options_.copy_gbps);
-  std::memcpy(destination, source, bytes);
+  copy();
   const int64_t left_ns = link_free_ns_ - Trace::Now();
   if (left_ns > 0) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(left_ns));
@@ -125,6 +117,29 @@ void CpuLane::ThrottledCopy(void* destination, const void* source, int64_t bytes
     link_free_ns_ -= left_ns;
   }
   if (trace_ != nullptr && name != nullptr) trace_->Add(trace_row_, name, begin_ns, link_free_ns_);
+}
+
+void CpuLane::Copy(void* destination, const void* source, int64_t bytes, const char* name) {
+  if (bytes == 0) return;  // an empty tensor has no address
+  if (options_.copy_gbps > 0) {
+    Run(nullptr, [=, this](Team&) { Throttled(bytes, name, [&] { std::memcpy(destination, source, bytes); }); });
+  } else {
+    Run(name, [=](Team&) { std::memcpy(destination, source, bytes); });
+  }
+}
+
+void CpuLane::CopyPieces(std::span<const CopyPiece> pieces, const char* name) {
+  const auto copy = [pieces] {
+    for (const CopyPiece& piece : pieces) std::memcpy(piece.destination, piece.source, piece.bytes);
+  };
+  if (pieces.empty()) return;
+  if (options_.copy_gbps > 0) {
+    int64_t bytes = 0;
+    for (const CopyPiece& piece : pieces) bytes += piece.bytes;
+    Run(nullptr, [=, this](Team&) { Throttled(bytes, name, copy); });
+  } else {
+    Run(name, [=](Team&) { copy(); });
+  }
 }
 
 void CpuLane::Call(void (*function)(void* context), void* context, const char* name) {

@@ -61,6 +61,7 @@ class CpuLane final : public Lane {
   void WaitFor(const Event& event) override;
   void Synchronize() override;
   void Copy(void* destination, const void* source, int64_t bytes, const char* name) override;
+  void CopyPieces(std::span<const CopyPiece> pieces, const char* name) override;
   void Call(void (*function)(void* context), void* context, const char* name) override;
   int64_t waited_ns() const override { return waited_ns_.load(); }
 
@@ -100,7 +101,9 @@ class CpuLane final : public Lane {
   Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
   void EndQueue();
   void ThreadMain();
-  void ThrottledCopy(void* destination, const void* source, int64_t bytes, const char* name);
+  // Calls copy(), which copies `bytes` bytes, and takes as long as the link would.
+  template <typename F>
+  void Throttled(int64_t bytes, const char* name, const F& copy);
   void Execute(Task& task, Team& team);
 
   Device& device_;

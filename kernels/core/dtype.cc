@@ -12,6 +12,8 @@ std::string_view Name(DType dtype) {
       return "bf16";
     case DType::kI32:
       return "i32";
+    case DType::kI64:
+      return "i64";
   }
   return "?";
 }

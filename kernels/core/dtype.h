@@ -8,11 +8,14 @@
 
 namespace triforce {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kI64 };
 
-constexpr int64_t SizeOf(DType dtype) { return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2; }
+constexpr int64_t SizeOf(DType dtype) {
+  return dtype == DType::kI64 ? 8 : dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2;
+}
+constexpr bool IsFloat(DType dtype) { return dtype != DType::kI32 && dtype != DType::kI64; }
 
-// "f32", "f16", "bf16", "i32": as in flags and messages.
+// "f32", "f16", "bf16", "i32", "i64": as in flags and messages.
 std::string_view Name(DType dtype);
 
 // The inverse of Name, for the three floating-point types.
@@ -60,6 +63,8 @@ template <>
 inline constexpr DType kDTypeOf<BF16> = DType::kBF16;
 template <>
 inline constexpr DType kDTypeOf<int32_t> = DType::kI32;
+template <>
+inline constexpr DType kDTypeOf<int64_t> = DType::kI64;
 
 // Calls `f` with a value-initialised float, F16 or BF16, as `dtype` says: the one place where a run-time type becomes a
 // template argument. REQUIRES: a floating-point dtype (others call f with float; callers check first).

@@ -10,7 +10,9 @@
 // that work.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace triforce {
@@ -24,6 +26,12 @@ struct LaneOptions {
   bool high_priority = false;
   // Copy takes at least bytes / so many 10^9 bytes per second, to stand for a slower link; 0: as fast as it goes.
   double copy_gbps = 0;
+};
+
+struct CopyPiece {
+  std::byte* destination = nullptr;
+  const std::byte* source = nullptr;
+  int64_t bytes = 0;
 };
 
 class Event {
@@ -58,6 +66,8 @@ class Lane {
 
   // Copies between any memory that the device reaches; `name` (a literal) is the span's in the trace.
   virtual void Copy(void* destination, const void* source, int64_t bytes, const char* name) = 0;
+  // The same for many small pieces at once. `pieces` stay where they are until that is done.
+  virtual void CopyPieces(std::span<const CopyPiece> pieces, const char* name) = 0;
 };
 
 }  // namespace triforce

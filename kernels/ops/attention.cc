@@ -24,7 +24,7 @@ void CheckRows(const TensorView& t, int64_t rows, int64_t heads, int64_t head_di
 }
 
 void Check(const AttentionArgs& args) {
-  CheckKvView(args.kv);
+  CheckKvView(args.kv, /*may_be_scattered=*/true);
   CheckRows(args.q, args.rows(), args.heads(), args.kv.head_dim());
   TF_CHECK(
       args.rows() > 0 && args.heads() % args.kv.kv_heads == 0 && args.kv.head_dim() <= kMaxHeadDim && args.visible >= 0,
@@ -33,6 +33,7 @@ void Check(const AttentionArgs& args) {
 
 void CheckWhole(const AttentionArgs& args, const TensorView& out) {
   Check(args);
+  TF_CHECK(!args.kv.scattered());
   CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
   TF_CHECK(args.kv.first_entry == 0 && args.VisibleTo(args.rows() - 1) <= args.kv.end_position(), "{} + {} rows of {}",
            args.visible, args.rows(), args.kv.blocks.ToString());

@@ -15,8 +15,8 @@
 namespace triforce {
 
 struct AttentionArgs {
-  TensorView q;  // f32 [rows, heads, head_dim], RoPE applied; a row dense
-  KvView kv;
+  TensorView q;         // f32 [rows, heads, head_dim], RoPE applied; a row dense
+  KvView kv;            // AttentionPartial: scattered or not
   int64_t visible = 0;  // keys that row 0 sees, counted from storage position 0 of the layer's KV
   bool causal = false;  // row r sees visible + r keys instead of visible
   float scale = 1.0f;   // of q.k, before the softmax

@@ -28,7 +28,6 @@ namespace HWY_NAMESPACE {
 
 // Query vectors that share one pass over a tile of keys: their sums fill three quarters of the registers.
 inline constexpr int kQueryTile = kLanes == 16 ? 12 : 6;
-inline constexpr int64_t kBlockTiles = kKvBlock / kKeyTile;
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // A block of one kv_head's keys and values: where its tiles lie.
@@ -44,6 +43,14 @@ template <typename T>
 Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens) {
   Block<T> block;
   block.head_dim = kv.head_dim();
+  if (kv.scattered()) {
+    const int64_t* const tiles = kv.tiles.as<int64_t>() + entry * kBlockTiles;
+    for (int64_t tile = 0; tile * kKeyTile < tokens; ++tile) {
+      block.keys[tile] = reinterpret_cast<const T*>(tiles[tile]);
+      block.values[tile] = block.keys[tile] + kKvBlock * block.head_dim;
+    }
+    return block;
+  }
   const T* const keys = KeysOf<T>(kv, entry);
   const T* const values = ValuesOf<T>(kv, entry);
   for (int64_t token = 0; token < tokens; token += kKeyTile) {

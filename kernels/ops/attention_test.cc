@@ -190,5 +190,53 @@ TEST_CASE("attention: scores far apart neither overflow nor underflow to nonsens
   });
 }
 
+TEST_CASE("attention over a list of tiles equals, bit for bit, attention over the same tiles side by side") {
+  ForEachDevice([](OpTest& test) {
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+      const int64_t kv_heads = 2, heads = 4, head_dim = 20, rows = 5, tokens = 1500;
+      const KvView whole{test.New(dtype, {3 * kv_heads, 2, kKvBlock * head_dim}), kv_heads};
+      KvAppend(test.lane(), {test.Random(DType::kF32, {tokens, kv_heads, head_dim}, 1),
+                             test.Random(DType::kF32, {tokens, kv_heads, head_dim}, 2), 0, whole});
+      // Tiles of another order for each kv_head; the second block is not whole.
+      constexpr int64_t kTiles = kBlockTiles + 30;
+      const KvView dense{test.New(dtype, {2 * kv_heads, 2, kKvBlock * head_dim}), kv_heads};
+      const TensorView tiles = test.New(DType::kI64, {2 * kv_heads, kBlockTiles});
+      test.lane().Synchronize();
+      WithFloatType(dtype, [&]<typename T>(T) {
+        for (int64_t head = 0; head < kv_heads; ++head) {
+          for (int64_t i = 0; i < kTiles; ++i) {
+            const int64_t from = (i * 37 + head * 11) % (tokens / kKeyTile) * kKeyTile, to = i * kKeyTile;
+            T* const tile = KeyTileAt<T>(whole, head, from);
+            tiles.as<int64_t>()[(i / kBlockTiles * kv_heads + head) * kBlockTiles + i % kBlockTiles] =
+                reinterpret_cast<int64_t>(tile);
+            std::copy_n(tile, kKeyTile * head_dim, KeyTileAt<T>(dense, head, to));
+            std::copy_n(ValueAt<T>(whole, head, from), kKeyTile * head_dim, ValueAt<T>(dense, head, to));
+          }
+        }
+      });
+      const KvView scattered{whole.blocks, kv_heads, 0, tiles};
+      const TensorView q = test.Random(DType::kF32, {rows, heads, head_dim}, 3);
+      for (const int64_t visible : {int64_t{1}, int64_t{9}, kKvBlock - 2, kTiles * kKeyTile - rows + 1}) {
+        for (const int64_t begin : {0, 1}) {  // a view that begins later, too
+          const auto partials = [&](const KvView& kv) {
+            const AttentionPartials p{test.New(DType::kF32, {kv.entries(), rows, 2, head_dim}),
+                                      test.New(DType::kF32, {kv.entries(), rows, 2}),
+                                      test.New(DType::kF32, {kv.entries(), rows, 2})};
+            AttentionPartial(test.lane(), {q, kv, visible, true, 0.3f}, p);
+            std::vector<float> all = test.Read(p.out);
+            for (const TensorView& t : {p.max, p.sum}) {
+              const std::vector<float> more = test.Read(t);
+              all.insert(all.end(), more.begin(), more.end());
+            }
+            return all;
+          };
+          const std::vector<float> a = partials(dense.Slice(begin, 4)), b = partials(scattered.Slice(begin, 4));
+          CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace triforce

@@ -12,7 +12,7 @@ constexpr int64_t kChunksPerItem = 256;
 
 void Check(const ChunkScoresArgs& args) {
   TF_CHECK(args.q.rank() == 2 && args.q.dtype() == DType::kF32 && args.q.dense() && args.means.rank() == 3 &&
-               args.means.dense() && args.means.dtype() != DType::kI32 && args.q.dim(1) == args.means.dim(2) &&
+               args.means.dense() && IsFloat(args.means.dtype()) && args.q.dim(1) == args.means.dim(2) &&
                args.q.dim(0) % args.means.dim(0) == 0,
            "q {}, means {}", args.q.ToString(), args.means.ToString());
   TF_CHECK(args.scores.rank() == 2 && args.scores.dtype() == DType::kF32 && args.scores.dense() &&

@@ -8,8 +8,6 @@
 namespace triforce {
 namespace {
 
-constexpr int64_t kChunksPerBlock = kKvBlock / kKeyTile;
-
 void Check(const KvGatherArgs& args) {
   CheckKvView(args.from);
   CheckKvView(args.to);
@@ -18,23 +16,25 @@ void Check(const KvGatherArgs& args) {
            "from {}, to {}", args.from.blocks.ToString(), args.to.blocks.ToString());
   TF_CHECK(args.order.rank() == 2 && args.order.dtype() == DType::kI32 && args.order.dense() &&
                args.order.dim(0) == args.from.kv_heads && args.chunks <= args.order.dim(1) && args.chunks >= 0 &&
-               args.chunks * kKeyTile <= args.from.end_position(),
+               args.chunk_tokens % kKeyTile == 0 && kKvBlock % args.chunk_tokens == 0 &&
+               args.chunks * args.chunk_tokens <= args.from.end_position(),
            "order {}, {} chunks", args.order.ToString(), args.chunks);
 }
 
 void GatherEntry(const KvGatherArgs& args, int64_t entry) {
   const int64_t kv_head = args.to.HeadOf(entry), block = args.to.BlockOf(entry);
-  const int64_t chunk_bytes = args.from.entry_bytes() / (2 * kChunksPerBlock);
+  const int64_t block_chunks = kKvBlock / args.chunk_tokens;
+  const int64_t chunk_bytes = args.from.entry_bytes() / (2 * block_chunks);
   const auto* order = args.order.as<int32_t>() + kv_head * args.order.stride(0);
   std::byte* const to = static_cast<std::byte*>(args.to.blocks.data()) + entry * args.to.entry_bytes();
-  for (int64_t i = 0; i < kChunksPerBlock && block * kChunksPerBlock + i < args.chunks; ++i) {
-    const int64_t chunk = order[block * kChunksPerBlock + i];
+  for (int64_t i = 0; i < block_chunks && block * block_chunks + i < args.chunks; ++i) {
+    const int64_t chunk = order[block * block_chunks + i];
     TF_CHECK(chunk >= 0 && chunk < args.chunks, "chunk {} of {}", chunk, args.chunks);
-    const int64_t from_entry = chunk / kChunksPerBlock * args.from.kv_heads + kv_head;
+    const int64_t from_entry = chunk / block_chunks * args.from.kv_heads + kv_head;
     const std::byte* const from = static_cast<const std::byte*>(args.from.blocks.data()) +
-                                  from_entry * args.from.entry_bytes() + chunk % kChunksPerBlock * chunk_bytes;
-    std::memcpy(to + i * chunk_bytes, from, chunk_bytes);                                                      // keys
-    std::memcpy(to + (kChunksPerBlock + i) * chunk_bytes, from + kChunksPerBlock * chunk_bytes, chunk_bytes);  // values
+                                  from_entry * args.from.entry_bytes() + chunk % block_chunks * chunk_bytes;
+    std::memcpy(to + i * chunk_bytes, from, chunk_bytes);                                                // keys
+    std::memcpy(to + (block_chunks + i) * chunk_bytes, from + block_chunks * chunk_bytes, chunk_bytes);  // values
   }
 }
 

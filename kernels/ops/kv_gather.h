@@ -15,6 +15,7 @@ struct KvGatherArgs {
       order;  // i32 [kv_heads, chunks or more], dense: storage chunk c of kv_head h is chunk order[h][c] of `from`
   int64_t chunks = 0;  // of each kv_head that there are, the last one incomplete or not
   KvView to;           // any run of entries of the same layer's KV in storage order; must not overlap `from`; written
+  int64_t chunk_tokens = kKeyTile;  // a multiple of it that divides kKvBlock
 };
 
 // Queues the copying of all chunks that `to` covers; what lies behind the last chunk keeps its bytes. REQUIRES: shapes

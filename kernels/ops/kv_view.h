@@ -10,6 +10,9 @@
 // 2]: SIMD lanes run over keys and over the two elements of a pair, so that each q.k is one sum of even elements plus
 // one of odd ones, in the order of head_dim, for any number of rows (rule 2 of DESIGN.md). Attention sums within blocks
 // and merges them in storage order, so that a result does not depend on how a KV is cut into views.
+//
+// A scattered view has a list of tiles instead of blocks: attention reads it as if the tiles that it names lay one
+// behind the other. Only attention takes one.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +23,20 @@ namespace triforce {
 
 inline constexpr int64_t kKeyTile = 8;    // tokens
 inline constexpr int64_t kKvBlock = 512;  // tokens
+inline constexpr int64_t kBlockTiles = kKvBlock / kKeyTile;
 
 struct KvView {
   TensorView blocks;        // f16|bf16|f32 [entries, 2, kKvBlock * head_dim], dense: keys, values
   int64_t kv_heads = 1;     // of the layer
   int64_t first_entry = 0;  // of the layer's entries, what blocks[0] is
+  // i64 [entries, kBlockTiles], dense; none where the view is not scattered: addresses of key tiles, on the device. The
+  // values of a tile's tokens lie kKvBlock * head_dim elements behind its keys. Of `blocks` then only the type and
+  // head_dim count. Tiles behind the last visible key are not read.
+  TensorView tiles = {};
 
   DType dtype() const { return blocks.dtype(); }
-  int64_t entries() const { return blocks.dim(0); }
+  bool scattered() const { return static_cast<bool>(tiles); }
+  int64_t entries() const { return scattered() ? tiles.dim(0) : blocks.dim(0); }
   int64_t head_dim() const { return blocks.dim(2) / kKvBlock; }
   int64_t entry_bytes() const { return blocks.stride(0) * SizeOf(dtype()); }
 
@@ -40,12 +49,13 @@ struct KvView {
 
   // Entries [begin, end) of this view.
   KvView Slice(int64_t begin, int64_t end) const {
+    if (scattered()) return {blocks, kv_heads, first_entry + begin, tiles.Slice(0, begin, end)};
     return {blocks.Slice(0, begin, end), kv_heads, first_entry + begin};
   }
 };
 
-// REQUIRES of every op that takes one: as above, head_dim even.
-void CheckKvView(const KvView& kv);
+// REQUIRES of every op that takes one: as above, head_dim even; not scattered, but for attention.
+void CheckKvView(const KvView& kv, bool may_be_scattered = false);
 
 // Blocks that `tokens` storage positions touch.
 constexpr int64_t KvBlocks(int64_t tokens) { return (tokens + kKvBlock - 1) / kKvBlock; }

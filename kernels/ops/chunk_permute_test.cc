@@ -1,0 +1,39 @@
+#include "kernels/ops/chunk_permute.h"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "kernels/ops/op_testing.h"
+
+namespace triforce {
+namespace {
+
+TEST_CASE("chunk_permute: each mean goes where its chunk has gone, rounded; others keep their bytes") {
+  ForEachDevice([](OpTest& test) {
+    for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+      constexpr int64_t kHeads = 2, kMost = 310, kChunks = 300, kHeadDim = 6;
+      const TensorView from = test.Random(DType::kF32, {kHeads, kMost, kHeadDim}, 1);
+      const TensorView rounded = test.From(test.Read(from), type, {kHeads, kMost, kHeadDim});
+      std::vector<int32_t> order(kHeads * kMost);
+      for (int64_t i = 0; i < kChunks; ++i) {
+        order[i] = static_cast<int32_t>(i * 7 % kChunks);
+        order[kMost + i] = static_cast<int32_t>(kChunks - 1 - i);
+      }
+      const TensorView to = test.New(type, {kHeads, kMost, kHeadDim});
+      ChunkPermute(test.lane(), {from, test.From(order).Reshape({kHeads, kMost}), kChunks, to});
+      const std::vector<float> found = test.Read(to), expected = test.Read(rounded);
+      for (int64_t head = 0; head < kHeads; ++head) {
+        for (int64_t i = 0; i < kMost * kHeadDim; ++i) {
+          const int64_t chunk = i / kHeadDim, at = head * kMost * kHeadDim;
+          const float wanted =
+              chunk < kChunks ? expected[at + order[head * kMost + chunk] * kHeadDim + i % kHeadDim] : 0.0f;
+          CHECK(found[at + i] == wanted);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace triforce

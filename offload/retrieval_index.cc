@@ -1,0 +1,330 @@
+#include "offload/retrieval_index.h"
+
+#include <algorithm>
+
+#include "kernels/core/check.h"
+#include "kernels/ops/chunk_means.h"
+#include "kernels/ops/chunk_permute.h"
+#include "kernels/ops/chunk_places.h"
+#include "kernels/ops/chunk_scores.h"
+#include "kernels/ops/chunk_select.h"
+
+namespace triforce {
+namespace {
+
+// Newest tokens whose chunks are always chosen.
+constexpr int64_t kRecentTokens = 64;
+
+}  // namespace
+
+RetrievalIndex::RetrievalIndex(Device& device, Link& link, const KvStore& store, const Plan& plan)
+    : link_(link),
+      store_(store),
+      plan_(plan),
+      sizes_(RetrievalSizesOf(plan.input)),
+      layers_(plan.shard.layers),
+      kv_heads_(plan.shard.kv_heads),
+      head_dim_(plan.shard.head_dim),
+      chunk_tokens_(plan.input.options.chunk_tokens),
+      tile_bytes_(kKeyTile * head_dim_ * SizeOf(plan.input.kv_type)),
+      gathered_(device.NewEvent()),
+      budget_chunks_(sizes_.budget_chunks) {
+  Arena sizes;
+  Cut(sizes);
+  arena_ = Arena(device, sizes.used_bytes(), "the retrieval cache");
+  Cut(arena_);
+  host_places_.resize(places_.elements());
+  host_forced_.reserve(forced_.elements());
+  host_selected_.reserve(selected_.elements());
+  before_.reserve(selected_.elements());
+  host_lists_.resize(lists_.elements());
+  guest_of_.resize(Heads());
+}
+
+void RetrievalIndex::Cut(Arena& arena) {
+  const ModelShape& s = plan_.shard;
+  means_.clear(), guests_.clear(), queries_.clear();
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    means_.push_back(arena.Cut(plan_.input.kv_type, {kv_heads_, sizes_.chunks, head_dim_}));
+    queries_.push_back(arena.Cut(DType::kF32, {sizes_.kept_rows, s.q_features() + 2 * s.kv_features()}));
+    if (plan_.guest_blocks > 0) {
+      guests_.push_back(arena.Cut(plan_.input.kv_type, {plan_.guest_blocks * kv_heads_, 2, kKvBlock * head_dim_}));
+    }
+  }
+  lists_ = arena.Cut(DType::kI64, {layers_, sizes_.list_blocks * kv_heads_, kBlockTiles});
+  places_ = arena.Cut(DType::kI32, {Heads() * (sizes_.first_places + sizes_.last_places)});
+  forced_ = arena.Cut(DType::kI32, {Heads() * sizes_.budget_chunks});
+  selected_ = arena.Cut(DType::kI32, {Heads() * sizes_.budget_chunks});
+  scores_ = arena.Cut(DType::kF32, {kv_heads_, sizes_.chunks});
+}
+
+void RetrievalIndex::set_budget(int64_t tokens) {
+  budget_chunks_ = tokens / chunk_tokens_;
+  TF_CHECK(budget_chunks_ >= kLeastBudgetChunks && tokens <= plan_.input.options.budget_tokens, "{} tokens of {}",
+           tokens, plan_.input.options.budget_tokens);
+  budget_chunks_ = std::min(budget_chunks_, sizes_.budget_chunks);
+  selected_at_ = -1;
+}
+
+void RetrievalIndex::TakeRanks(Lane& compute, int64_t layer, const TensorView& means, const TensorView& order) {
+  const int64_t ranked = store_.ranked_chunks();
+  selected_at_ = -1;
+  mean_chunks_ = ranked;
+  prompt_first_ = std::min(sizes_.first_places, ranked);
+  prompt_last_ = std::min(sizes_.last_places, ranked);
+  places_on_host_ = false;
+  ChunkPermute(compute, {means, order, ranked, means_[layer]});
+  const int64_t width = prompt_first_ + prompt_last_;
+  const TensorView places =
+      places_.Slice(0, layer * kv_heads_ * width, (layer + 1) * kv_heads_ * width).Reshape({kv_heads_, width});
+  ChunkPlaces(compute, {order, ranked, prompt_first_, prompt_last_, places});
+}
+
+void RetrievalIndex::TakeBack(int64_t tokens) {
+  mean_chunks_ = std::min(mean_chunks_, tokens / chunk_tokens_);
+  kept_rows_ = std::clamp<int64_t>(tokens - kept_first_, 0, kept_rows_);
+  if (tokens < complete_ * chunk_tokens_) selected_at_ = -1;
+}
+
+void RetrievalIndex::AddMeans(Lane& compute) {
+  const int64_t complete = store_.tokens() / chunk_tokens_;
+  if (mean_chunks_ == complete) return;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    ChunkMeans(compute, {.kv = store_.Tail(layer),
+                         .first = mean_chunks_,
+                         .end = complete,
+                         .means = means_[layer],
+                         .chunk_tokens = chunk_tokens_});
+  }
+  mean_chunks_ = complete;
+}
+
+RetrievalIndex::Range RetrievalIndex::OnDisk(int64_t layer) const {
+  const KvPlan& kv = plan_.layers[layer].kv;
+  const int64_t block_chunks = kKvBlock / chunk_tokens_,
+                end = std::min(store_.tail_first_block() * block_chunks, complete_);
+  return {std::min((kv.resident + kv.host) * block_chunks, end), end};
+}
+
+// Appends the places of the first chunks of the text, and of the most recent complete ones.
+void RetrievalIndex::AppendForced(int64_t layer, int64_t kv_head, int64_t first, int64_t recent) {
+  const int64_t width = prompt_first_ + prompt_last_, ranked = store_.ranked_chunks();
+  const int32_t* const places = host_places_.data() + (layer * kv_heads_ + kv_head) * width;
+  const Range on_disk = OnDisk(layer);
+  const size_t begin = host_forced_.size();
+  const auto append = [&](int64_t chunk) {
+    if (chunk < on_disk.first || chunk >= on_disk.end) host_forced_.push_back(static_cast<int32_t>(chunk));
+  };
+  for (int64_t i = 0; i < first; ++i) append(i < prompt_first_ ? places[i] : i);
+  for (int64_t i = complete_ - recent; i < complete_; ++i) {
+    append(i < ranked ? places[prompt_first_ + prompt_last_ - (ranked - i)] : i);
+  }
+  // What is on disk cannot be fetched singly. Repetitions count once.
+  const int32_t filler = begin < host_forced_.size() ? host_forced_[begin] : 0;
+  host_forced_.resize(begin + first + recent, filler);
+}
+
+int64_t RetrievalIndex::ChunksToChoose() const {
+  int64_t most = budget_chunks_;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    const Range on_disk = OnDisk(layer);
+    most = std::min(most, complete_ - (on_disk.end - on_disk.first));
+  }
+  return most;
+}
+
+void RetrievalIndex::Select(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query) {
+  AddMeans(compute);
+  compute.Synchronize();  // what is written here may have been read by queued work
+  before_.swap(host_selected_);
+  chosen_before_ = selected_at_ < 0 ? 0 : chosen_;
+  complete_ = store_.tokens() / chunk_tokens_;
+  chosen_ = ChunksToChoose();
+  budget_used_ = chosen_ * chunk_tokens_;
+  selected_at_ = store_.tokens();
+  if (chosen_ > 0) Choose(compute, middle, query);
+  host_selected_.resize(Heads() * chosen_);
+  ++stats_.selections;
+  stats_.selected_chunks = Heads() * chosen_;
+  for (int64_t head = 0; head < Heads(); ++head) CountReselected(head);
+  Locate(compute);
+}
+
+void RetrievalIndex::Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query) {
+  if (!places_on_host_) {
+    compute.Copy(host_places_.data(), places_.data(), Heads() * (prompt_first_ + prompt_last_) * SizeOf(DType::kI32),
+                 "places");
+    compute.Synchronize();
+    places_on_host_ = true;
+  }
+  // A streaming cache is sinks and recent chunks; the others have one of the first, and some recent ones.
+  const bool streaming = middle == Middle::kStreaming;
+  const int64_t first = streaming ? std::min(sizes_.first_places, chosen_ / 2) : 1;
+  const int64_t recent =
+      streaming ? chosen_ - first
+                : std::min(std::clamp<int64_t>(kRecentTokens / chunk_tokens_, 1, std::max<int64_t>(1, chosen_ / 4)),
+                           chosen_ - 1);
+  const int64_t forced = first + recent;
+  host_forced_.clear();
+  for (int64_t head = 0; head < Heads(); ++head) AppendForced(head / kv_heads_, head % kv_heads_, first, recent);
+  compute.Copy(forced_.data(), host_forced_.data(), Heads() * forced * SizeOf(DType::kI32), "forced chunks");
+  const bool scored = middle == Middle::kRetrieval && query;
+  if (!scored) {  // all alike: the lowest come first, which rank highest
+    const std::vector<float> zeros(scores_.elements());
+    compute.Copy(scores_.data(), zeros.data(), scores_.bytes(), "scores");
+    compute.Synchronize();
+  }
+  const auto of_layer = [&](const TensorView& t, int64_t layer, int64_t width) {
+    return t.Slice(0, layer * kv_heads_ * width, (layer + 1) * kv_heads_ * width).Reshape({kv_heads_, width});
+  };
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    const Range on_disk = OnDisk(layer);
+    if (scored) ChunkScores(compute, {query(layer), means_[layer], complete_, scores_});
+    ChunkSelect(compute, {.scores = scores_,
+                          .chunks = complete_,
+                          .out_first = on_disk.first,
+                          .out_end = on_disk.end,
+                          .forced = of_layer(forced_, layer, forced),
+                          .selected = of_layer(selected_, layer, chosen_)});
+  }
+  host_selected_.resize(Heads() * chosen_);
+  compute.Copy(host_selected_.data(), selected_.data(), Heads() * chosen_ * SizeOf(DType::kI32), "selected chunks");
+  compute.Synchronize();
+}
+
+void RetrievalIndex::CountReselected(int64_t head) {
+  const auto now = host_selected_.begin() + head * chosen_, end = now + chosen_;
+  auto before = before_.begin() + head * chosen_before_;
+  const auto before_end = before + chosen_before_;
+  for (auto chunk = now; chunk != end; ++chunk) {
+    while (before != before_end && *before < *chunk) ++before;
+    stats_.reselected_chunks += before == before_end || *before != *chunk;
+  }
+}
+
+std::span<const int32_t> RetrievalIndex::Selected(int64_t layer, int64_t kv_head) const {
+  return std::span(host_selected_).subspan((layer * kv_heads_ + kv_head) * chosen_, chosen_);
+}
+
+std::byte* RetrievalIndex::TileIn(const TensorView& blocks, int64_t entry, int64_t position) const {
+  return static_cast<std::byte*>(blocks.data()) + entry * plan_.kv_block_bytes() +
+         position % kKvBlock / kKeyTile * tile_bytes_;
+}
+
+const std::byte* RetrievalIndex::DeviceTile(int64_t layer, int64_t kv_head, int64_t position) const {
+  const int64_t entry = position / kKvBlock * kv_heads_ + kv_head;
+  const KvView tail = store_.Tail(layer);
+  if (entry >= tail.first_entry) return TileIn(tail.blocks, entry - tail.first_entry, position);
+  const KvView resident = store_.Resident(layer);
+  return entry < resident.entries() ? TileIn(resident.blocks, entry, position) : nullptr;
+}
+
+void RetrievalIndex::Locate(Lane& compute) {
+  compute.Synchronize();
+  gathered_->Wait();
+  pieces_.clear();
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    for (int64_t kv_head = 0; kv_head < kv_heads_; ++kv_head) LocateHead(layer, kv_head);
+  }
+  compute.Copy(lists_.data(), host_lists_.data(), lists_.bytes(), "lists");
+  if (pieces_.empty()) return;
+  link_.Gather(pieces_);
+  for (const CopyPiece& piece : pieces_) stats_.guest_bytes += piece.bytes;
+  link_.lane().Record(*gathered_);
+  compute.WaitFor(*gathered_);
+}
+
+void RetrievalIndex::LocateHead(int64_t layer, int64_t kv_head) {
+  const int64_t chunk_tiles = chunk_tokens_ / kKeyTile;
+  int64_t listed = 0;
+  const auto list = [&](const std::byte* tile) {
+    const int64_t entry = (layer * sizes_.list_blocks + listed / kBlockTiles) * kv_heads_ + kv_head;
+    host_lists_[entry * kBlockTiles + listed % kBlockTiles] = reinterpret_cast<int64_t>(tile);
+    ++listed;
+  };
+  MoveGuests(layer, kv_head);
+  auto guest = guest_of_[layer * kv_heads_ + kv_head].begin();
+  for (const int32_t chunk : Selected(layer, kv_head)) {
+    const std::byte* tile = DeviceTile(layer, kv_head, chunk * chunk_tokens_);
+    if (tile == nullptr) tile = GuestTile(layer, kv_head, (guest++)->slot);
+    for (int64_t i = 0; i < chunk_tiles; ++i) list(tile + i * tile_bytes_);
+  }
+  // The newest tokens, and those that passes will add.
+  const int64_t end = (store_.tail_first_block() + plan_.tail_blocks) * kKvBlock;
+  for (int64_t position = complete_ * chunk_tokens_; position < end && listed < sizes_.list_blocks * kBlockTiles;
+       position += kKeyTile) {
+    list(DeviceTile(layer, kv_head, position));
+  }
+}
+
+std::byte* RetrievalIndex::GuestTile(int64_t layer, int64_t kv_head, int64_t slot) const {
+  const int64_t position = slot * chunk_tokens_;
+  return TileIn(guests_[layer], position / kKvBlock * kv_heads_ + kv_head, position);
+}
+
+// Guests that stay keep their slots; those that come get what is free, and are fetched.
+void RetrievalIndex::MoveGuests(int64_t layer, int64_t kv_head) {
+  std::vector<Guest>& guests = guest_of_[layer * kv_heads_ + kv_head];
+  if (plan_.guest_blocks == 0) return;
+  slot_taken_.assign(plan_.guest_blocks * kKvBlock / chunk_tokens_, false);
+  guests_after_.clear();
+  auto old = guests.begin();
+  for (const int32_t chunk : Selected(layer, kv_head)) {
+    if (DeviceTile(layer, kv_head, chunk * chunk_tokens_) != nullptr) continue;
+    while (old != guests.end() && old->chunk < chunk) ++old;
+    const bool stays = old != guests.end() && old->chunk == chunk;
+    guests_after_.push_back({chunk, stays ? old->slot : -1});
+    if (stays) slot_taken_[old->slot] = true;
+  }
+  int32_t slot = 0;
+  for (Guest& guest : guests_after_) {
+    if (guest.slot >= 0) continue;
+    while (slot_taken_[slot]) ++slot;
+    guest.slot = slot++;
+    Fetch(layer, kv_head, guest);
+  }
+  guests.swap(guests_after_);
+}
+
+void RetrievalIndex::Fetch(int64_t layer, int64_t kv_head, const Guest& guest) {
+  const int64_t position = guest.chunk * chunk_tokens_, bytes = chunk_tokens_ / kKeyTile * tile_bytes_;
+  const std::byte* const entry = store_.HostEntry(layer, position / kKvBlock * kv_heads_ + kv_head);
+  TF_CHECK(entry != nullptr, "chunk {} of layer {} is on disk", guest.chunk, layer);
+  const std::byte* const keys = entry + position % kKvBlock / kKeyTile * tile_bytes_;
+  std::byte* const to = GuestTile(layer, kv_head, guest.slot);
+  const int64_t values = plan_.kv_block_bytes() / 2;
+  pieces_.push_back({to, keys, bytes});
+  pieces_.push_back({to + values, keys + values, bytes});
+}
+
+bool RetrievalIndex::HoldsFor(int64_t rows) const {
+  const int64_t behind = store_.tokens() - complete_ * chunk_tokens_;
+  return selected_at_ >= 0 && behind >= 0 && complete_ * chunk_tokens_ >= store_.tail_first_block() * kKvBlock &&
+         budget_used_ + behind + rows <= sizes_.list_blocks * kKvBlock;
+}
+
+KvView RetrievalIndex::View(int64_t layer, int64_t visible) const {
+  const int64_t first = layer * sizes_.list_blocks * kv_heads_;
+  const TensorView lists = lists_.Reshape({layers_ * sizes_.list_blocks * kv_heads_, kBlockTiles});
+  return {store_.Tail(layer).blocks, kv_heads_, 0, lists.Slice(0, first, first + KvBlocks(visible) * kv_heads_)};
+}
+
+void RetrievalIndex::Keep(Lane& compute, int64_t layer, const TensorView& q, int64_t first_position) {
+  const TensorView& to = queries_[layer];
+  const int64_t rows = q.dim(0), kept = std::min(rows, sizes_.kept_rows);
+  TF_CHECK(q.stride(0) == to.dim(1), "{}", q.ToString());
+  const TensorView from = q.Slice(0, rows - kept, rows);
+  compute.Copy(to.data(), from.data(), ((kept - 1) * q.stride(0) + q.dim(1) * q.dim(2)) * SizeOf(DType::kF32),
+               "keep queries");
+  kept_first_ = first_position + rows - kept;
+  kept_rows_ = kept;
+}
+
+TensorView RetrievalIndex::Kept(int64_t layer, int64_t position) const {
+  if (position < kept_first_ || position >= kept_first_ + kept_rows_) return TensorView();
+  const TensorView& kept = queries_[layer];
+  return TensorView(kept.device(), kept.as<float>() + (position - kept_first_) * kept.stride(0), DType::kF32,
+                    {plan_.shard.heads, head_dim_});
+}
+
+}  // namespace triforce

@@ -1,0 +1,152 @@
+// RetrievalIndex: which chunks of a sequence's KV the retrieval cache holds, and where they lie (DESIGN.md, "Offload").
+//
+// Nothing is copied that the device has: per layer and kv_head there is a list of key tiles, which names resident
+// chunks and complete chunks of the tail where they are, and chunks that are streamed in a guest pool, into which they
+// are gathered over the link. Behind the chosen chunks the list goes on with the newest tokens, from the last chunk
+// that was complete when it was chosen. Chunks are known by their storage position (kv_store.h).
+//
+//   prompt:      TakeRanks for each layer, between KvStore::BeginPrompt and the first Select
+//   each round:  Select, behind a verify pass, when the store has the accepted tokens
+//   then:        View and VisibleTo for retrieval passes
+//
+// Only the guest pool is written, and only proposers read it. Not thread-safe; device, link and store outlive it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/core/arena.h"
+#include "kernels/core/device.h"
+#include "kernels/core/lane.h"
+#include "kernels/ops/kv_view.h"
+#include "offload/kv_store.h"
+#include "offload/link.h"
+#include "offload/plan.h"
+#include "offload/plan_sizes.h"
+
+namespace triforce {
+
+// What is chosen besides the first chunk and the most recent ones.
+enum class Middle {
+  kRetrieval,  // the chunks whose mean keys a query scores highest
+  kStreaming,  // more of the most recent ones (Xiao et al., arXiv 2309.17453)
+};
+
+struct RetrievalStats {
+  int64_t selections = 0;
+  int64_t selected_chunks = 0;    // that the latest selection holds, all layers and kv_heads
+  int64_t reselected_chunks = 0;  // that were not in the selection before, summed over selections
+  int64_t guest_bytes = 0;        // gathered over the link
+};
+
+class RetrievalIndex {
+ public:
+  // Takes its memory from the device. Throws Error (kOutOfMemory). REQUIRES: the plan has a budget.
+  RetrievalIndex(Device& device, Link& link, const KvStore& store, const Plan& plan);
+
+  // Chooses at most so many tokens from now on. REQUIRES: no more than the plan's budget; kLeastBudgetChunks at least.
+  void set_budget(int64_t tokens);
+
+  // Queues, behind a prompt: `means`, f32 [kv_heads, chunks, head_dim] in the order of the text, and `order`, as
+  // ChunkRanking writes it, of the store's ranked chunks.
+  void TakeRanks(Lane& compute, int64_t layer, const TensorView& means, const TensorView& order);
+  // All but the first `tokens` of the store have been taken back.
+  void TakeBack(int64_t tokens);
+  // Queues: means of chunks that are complete now and were not before. REQUIRED before the store folds.
+  void AddMeans(Lane& compute);
+
+  // Chooses anew; `query(layer)` gives f32 [heads, head_dim] on the device. Without a query: the highest-ranked chunks
+  // of the prompt. Waits for `compute`; queues the gathering of what is streamed, which `compute` then waits for.
+  void Select(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
+  // The same chunks again, wherever they lie now: behind a fold. REQUIRES: HoldsFor(0).
+  void Locate(Lane& compute);
+
+  // Whether there is a selection that holds for the store's tokens, with room in the lists for `rows` more.
+  bool HoldsFor(int64_t rows) const;
+  // How many tokens there were when it was made.
+  int64_t selected_at() const { return selected_at_; }
+
+  // What a retrieval pass attends to; a token at storage position `position`, which lies behind the selection, sees the
+  // first VisibleTo(position) keys of it. REQUIRES: HoldsFor.
+  KvView View(int64_t layer, int64_t visible) const;
+  int64_t VisibleTo(int64_t position) const { return budget_used_ + position + 1 - complete_ * chunk_tokens_; }
+
+  // Room for queries of the last rows of a pass: row r of layer l, and which position it is of.
+  void Keep(Lane& compute, int64_t layer, const TensorView& q, int64_t first_position);
+  // None where that position's were not kept.
+  TensorView Kept(int64_t layer, int64_t position) const;
+
+  // What is selected, by layer and kv_head, ascending.
+  std::span<const int32_t> Selected(int64_t layer, int64_t kv_head) const;
+  const RetrievalStats& stats() const { return stats_; }
+
+ private:
+  struct Guest {
+    int32_t chunk = 0;
+    int32_t slot = 0;
+  };
+
+  struct Range {
+    int64_t first = 0;
+    int64_t end = 0;
+  };
+
+  void Cut(Arena& arena);
+  int64_t Heads() const { return layers_ * kv_heads_; }
+  Range OnDisk(int64_t layer) const;  // chunks
+  int64_t ChunksToChoose() const;
+  void Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
+  void AppendForced(int64_t layer, int64_t kv_head, int64_t first, int64_t recent);
+  void CountReselected(int64_t head);
+  void LocateHead(int64_t layer, int64_t kv_head);
+  void MoveGuests(int64_t layer, int64_t kv_head);
+  void Fetch(int64_t layer, int64_t kv_head, const Guest& guest);
+  // The key tile of a storage position: within blocks, on the device (null where it is not), in the guest pool.
+  std::byte* TileIn(const TensorView& blocks, int64_t entry, int64_t position) const;
+  const std::byte* DeviceTile(int64_t layer, int64_t kv_head, int64_t position) const;
+  std::byte* GuestTile(int64_t layer, int64_t kv_head, int64_t slot) const;
+
+  Link& link_;
+  const KvStore& store_;
+  const Plan& plan_;
+  const RetrievalSizes sizes_;
+  const int64_t layers_, kv_heads_, head_dim_, chunk_tokens_;
+  const int64_t tile_bytes_;  // keys of one tile
+  Arena arena_;
+  std::vector<TensorView> means_;    // [kv_heads, chunks, head_dim] by storage position, in the KV's type
+  std::vector<TensorView> guests_;   // [guest_blocks * kv_heads, 2, kKvBlock * head_dim]
+  std::vector<TensorView> queries_;  // f32 [kept_rows, qkv features]
+  TensorView lists_;                 // i64 [layers, list_blocks * kv_heads, kBlockTiles]
+  TensorView places_;                // i32 [layers * kv_heads * (first_places + last_places)]
+  TensorView forced_;                // i32 [layers * kv_heads * budget_chunks]
+  TensorView selected_;              // i32 [layers * kv_heads * budget_chunks]
+  TensorView scores_;                // f32 [kv_heads, chunks]
+  std::unique_ptr<Event> gathered_;  // of the copy lane
+
+  int64_t budget_chunks_;
+  int64_t prompt_first_ = 0, prompt_last_ = 0;  // places that the prompt has
+  bool places_on_host_ = true;
+  int64_t mean_chunks_ = 0;   // whose means are there
+  int64_t chosen_ = 0;        // per kv_head
+  int64_t budget_used_ = 0;   // tokens of the chosen ones
+  int64_t complete_ = 0;      // chunks, when they were chosen
+  int64_t selected_at_ = -1;  // tokens; -1: there is no selection
+  int64_t kept_first_ = 0;    // position of the first kept row
+  int64_t kept_rows_ = 0;
+  std::vector<int32_t> host_places_;  // as places_
+  std::vector<int32_t> host_forced_;
+  std::vector<int32_t> host_selected_;  // [layers, kv_heads, chosen]
+  std::vector<int32_t> before_;         // the selection before it
+  int64_t chosen_before_ = 0;
+  std::vector<int64_t> host_lists_;           // as lists_
+  std::vector<std::vector<Guest>> guest_of_;  // by layer and kv_head: ascending by chunk
+  std::vector<Guest> guests_after_;           // of one of them, while it is made
+  std::vector<bool> slot_taken_;
+  std::vector<CopyPiece> pieces_;
+  RetrievalStats stats_;
+};
+
+}  // namespace triforce

@@ -1,0 +1,37 @@
+// RetrievalCache: attention of retrieval passes: over the chunks that a RetrievalIndex has chosen, and the newest
+// tokens.
+//
+// A pass' own keys and values go to the store's tail, behind the tokens that the store has: a verify pass of the same
+// tokens writes over them.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/core/lane.h"
+#include "models/llama.h"
+#include "offload/kv_store.h"
+#include "offload/retrieval_index.h"
+#include "runtime/segmented_attention.h"
+
+namespace triforce {
+
+class RetrievalCache final : public AttentionCache {
+ public:
+  // All outlive this.
+  RetrievalCache(const AttentionMemory& memory, const KvStore& store, const RetrievalIndex& index, float scale)
+      : memory_(memory), store_(store), index_(index), scale_(scale) {}
+
+  // Where the next pass' first row stands.
+  void set_position(int64_t position) { position_ = position; }
+  // REQUIRES: the tail has room for the rows, and the index holds for them.
+  void Attend(Lane& lane, const LayerAttention& a) override;
+
+ private:
+  const AttentionMemory memory_;
+  const KvStore& store_;
+  const RetrievalIndex& index_;
+  const float scale_;
+  int64_t position_ = 0;
+};
+
+}  // namespace triforce

@@ -16,7 +16,7 @@ struct ChunkScoresArgs {
 };
 
 // Queues scores = q.mean, the largest over the query heads of the kv_head's group (DESIGN.md, "Offload"); sums in f32,
-// in the order of head_dim. REQUIRES: shapes as said; heads % kv_heads == 0.
+// in an order of their own that depends on head_dim alone. REQUIRES: shapes as said; heads % kv_heads == 0.
 void ChunkScores(Lane& lane, const ChunkScoresArgs& args);
 
 // The same, plainly, in double, on the calling thread. For tests.

@@ -62,7 +62,12 @@ int64_t ChunkRankBytes(const PlanInput& input, const ModelShape& s) {
 
 int64_t HiddenBytes(const PlanInput& input) { return F32(input.context_tokens * input.shape.hidden); }
 
-int64_t SamplingBytes(const PlanInput& input) { return input.batch * (2 * F32(input.shape.vocab) + 2 * F32(1)); }
+int64_t SamplingBytes(const PlanInput& input) {
+  constexpr int64_t kLawMakers = 4;  // the first token's, and one of each level and a draft
+  const int64_t penalties = 2 * F32(input.shape.vocab);
+  const int64_t plain = penalties + 2 * F32(1);
+  return input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + F32(kVerifyRows)));
+}
 
 RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
   constexpr int64_t kSinkTokens = 16;

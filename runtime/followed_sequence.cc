@@ -16,9 +16,11 @@ void FollowedSequence::Continue(int64_t keep, std::span<const TokenId> more) {
   TF_CHECK(keep <= size(), "{} of {}", keep, size());
   int64_t same = keep;  // what was guessed right stays in the cache
   while (same < size() && same - keep < static_cast<int64_t>(more.size()) && tokens_[same] == more[same - keep]) ++same;
-  if (verifier_.tokens() > same) verifier_.Rewind(same);
   tokens_.resize(same);
   tokens_.insert(tokens_.end(), more.begin() + (same - keep), more.end());
+  // The last token is always left to the next Run, which has laws to give.
+  const int64_t most = std::min(same, size() - 1);
+  if (verifier_.tokens() > most) verifier_.Rewind(most);
 }
 
 void FollowedSequence::Run(std::span<float> laws) {

@@ -18,7 +18,8 @@ class FollowedSequence {
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
   std::span<const TokenId> tokens() const { return tokens_; }
 
-  // The sequence is its first `keep` tokens and then `more`. What the verifier has beyond what stays is forgotten.
+  // The sequence is its first `keep` tokens and then `more`. What the verifier has beyond what stays is forgotten, and
+  // the last token in any case. REQUIRES: a token at least.
   void Continue(int64_t keep, std::span<const TokenId> more);
   void Add(TokenId token) { tokens_.push_back(token); }
 

@@ -2,37 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "kernels/core/error.h"
 #include "kernels/core/lane.h"
 #include "runtime/engine.h"
+#include "runtime/offload_testing.h"
 
 namespace triforce {
 namespace {
-
-const char* const kTiny = "tests/data/tiny/gqa";
-const char* const kDemo = "models/demo/target";
-constexpr int64_t kGiB = int64_t{1} << 30;
-
-std::string TemporaryFolder() {
-  const char* folder = std::getenv("TEST_TMPDIR");
-  return folder == nullptr ? "/tmp" : folder;
-}
-
-std::vector<TokenId> Tokens(int64_t count, int32_t vocab) {
-  std::vector<TokenId> tokens;
-  uint32_t state = 7;
-  for (int64_t i = 0; i < count; ++i) {
-    state = state * 1664525u + 1013904223u;
-    tokens.push_back(TokenId{static_cast<int32_t>(state >> 8) % vocab});
-  }
-  return tokens;
-}
 
 // A run: the logits behind the prompt, then those of greedy steps, then those of a pass of several rows.
 struct Outcome {
@@ -42,14 +22,6 @@ struct Outcome {
     return tokens == other.tokens && logits.size() == other.logits.size() &&
            std::memcmp(logits.data(), other.logits.data(), logits.size() * sizeof(float)) == 0;
   }
-};
-
-struct Workload {
-  const char* model;
-  int64_t prompt;
-  int64_t steps;
-  int64_t rows;  // of the pass behind the steps
-  int64_t context() const { return prompt + steps + rows; }
 };
 
 Outcome RunOn(Engine& engine, const Workload& work) {
@@ -71,68 +43,11 @@ Outcome RunOn(Engine& engine, const Workload& work) {
   return outcome;
 }
 
-EngineOptions Options(const Workload& work) {
-  return {.model_directory = work.model,
-          .plan = {.context_tokens = work.context(),
-                   .predict_tokens = work.steps,
-                   .device_bytes = 4 * kGiB,
-                   .host_bytes = kGiB,
-                   .options = {.slot_bytes = 1 << 18}},
-          .threads = 2,
-          .disk_directory = TemporaryFolder()};
-}
-
-PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, std::optional<int64_t> resident_kv,
-                 std::optional<int64_t> host_weights = {}, std::optional<int64_t> host_kv = {}) {
-  options.resident_weight_bytes = resident_weights;
-  options.resident_kv_bytes = resident_kv;
-  options.host_weight_bytes = host_weights;
-  options.host_kv_bytes = host_kv;
-  return options;
-}
-
-// Each a different placement of the same model.
-std::vector<std::pair<std::string, EngineOptions>> Placements(const Workload& work) {
-  const EngineOptions base = Options(work);
-  const Plan resident = Engine(base).plan();
-  const int64_t kv = resident.device.BytesOf("resident KV");
-  std::vector<std::pair<std::string, EngineOptions>> placements;
-  const auto add = [&](const std::string& name, const PlanOptions& options, int64_t disk_bytes = 0) {
-    EngineOptions with = base;
-    with.plan.options = options;
-    with.plan.disk_bytes = disk_bytes;
-    placements.emplace_back(name, with);
-  };
-  const PlanOptions& options = base.plan.options;
-  add("KV on the host, 1/8 resident", With(options, {}, kv / 8));
-  add("KV on the host", With(options, {}, 0));
-  add("KV and weights on the host", With(options, 0, 0));
-  add("KV half resident, weights half resident", With(options, 2000000, kv / 2));
-  add("KV and weights on disk", With(options, 0, 0, 0, 0), kGiB);
-  add("KV and weights in three tiers", With(options, 1000000, kv / 3, 2000000, kv / 3), kGiB);
-  for (const int64_t slots : {2, 3, 8}) {
-    PlanOptions of_ring = With(options, 1000000, kv / 8);
-    of_ring.slots = slots;
-    add("ring of " + std::to_string(slots) + " slots", of_ring);
-  }
-  PlanOptions pageable = With(options, 1000000, kv / 8);
-  pageable.pinned_bytes = 65536;
-  add("host memory that cannot be locked", pageable);
-  pageable.host_kv_bytes = kv / 3;
-  add("the same, and a disk", pageable, kGiB);
-  PlanOptions spilled = With(options, {}, 0);
-  spilled.hidden_on_device = false;
-  spilled.embedding_on_device = false;
-  spilled.prefill_rows = 100;
-  add("hidden states and embedding on the host", spilled);
-  return placements;
-}
-
 void CheckPlacements(const Workload& work) {
   Engine resident(Options(work));
   REQUIRE_FALSE(resident.plan().streams_kv());
   const Outcome expected = RunOn(resident, work);
-  for (const auto& [name, options] : Placements(work)) {
+  for (const auto& [name, options] : Placements(Options(work))) {
     CAPTURE(name);
     Engine engine(options);
     CHECK(RunOn(engine, work) == expected);
@@ -146,6 +61,37 @@ TEST_CASE("every placement gives the same bits: a prompt of several blocks on th
 
 TEST_CASE("every placement gives the same bits: a tail that is folded into the store more than once") {
   CheckPlacements({.model = kDemo, .prompt = 600, .steps = 2, .rows = 1900});
+}
+
+TEST_CASE("a verify pass of 1 to 64 rows gives each row the bits of a step of its own, in every placement") {
+  const Workload work{.model = kDemo, .prompt = 1100, .steps = 64, .rows = 0};
+  std::vector<float> expected;  // [64, vocab]
+  const auto check = [&](const EngineOptions& options) {
+    Engine engine(options);
+    const auto session = engine.NewSession();
+    const auto vocab = static_cast<int32_t>(engine.config().vocab);
+    const std::vector<TokenId> tokens = Tokens(work.steps, vocab, 3);
+    session->Append(Tokens(work.prompt, vocab));
+    if (expected.empty()) {
+      for (const TokenId& token : tokens) {
+        const TensorView logits = session->Append({&token, 1});
+        engine.lane().Synchronize();
+        expected.insert(expected.end(), logits.as<float>(), logits.as<float>() + vocab);
+      }
+      session->Rewind(work.prompt);
+    }
+    for (int64_t rows = 1; rows <= work.steps; ++rows) {
+      const TensorView logits = session->Verify(std::span(tokens).first(rows), rows);
+      engine.lane().Synchronize();
+      CHECK(std::memcmp(logits.data(), expected.data(), logits.bytes()) == 0);
+      session->Rewind(work.prompt);
+    }
+  };
+  check(Options(work));
+  for (const auto& [name, options] : Placements(Options(work))) {
+    CAPTURE(name);
+    check(options);
+  }
 }
 
 TEST_CASE("device memory from everything down to the least that the plan accepts: the same bits, the limit held") {
@@ -248,7 +194,7 @@ TEST_CASE("a session copied to engines of other placements goes on with the same
     return std::vector<float>(logits.as<float>(), logits.as<float>() + logits.elements());
   };
   std::vector<std::vector<float>> copies;
-  for (const auto& [name, options] : Placements(work)) {
+  for (const auto& [name, options] : Placements(Options(work))) {
     Engine engine(options);
     const auto copy = engine.NewSession();
     copy->CopyFrom(*original);

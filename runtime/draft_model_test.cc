@@ -1,0 +1,138 @@
+// A draft's streaming cache: what it attends to, and that it does not matter how the text came in.
+#include "runtime/draft_model.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "kernels/core/error.h"
+#include "models/scratch_directory.h"
+#include "runtime/engine.h"
+#include "runtime/offload_testing.h"
+
+namespace triforce {
+namespace {
+
+constexpr int64_t kSinks = 16, kCache = 256;
+
+EngineOptions WithDraft(const std::string& model, const std::string& draft) {
+  EngineOptions options = Options({.model = kTiny, .prompt = 400, .steps = 0, .rows = 0});
+  options.model_directory = model;
+  options.draft_directory = draft;
+  options.threads = 2;
+  return options;
+}
+
+std::vector<float> Read(Engine& engine, const TensorView& logits) {
+  engine.lane().Synchronize();
+  return {logits.as<float>(), logits.as<float>() + logits.elements()};
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Logits behind the last of `tokens`, all of them in one call.
+std::vector<float> Behind(Engine& engine, std::span<const TokenId> tokens) {
+  const auto cache = engine.draft()->NewCache();
+  return Read(engine, engine.draft()->Run(tokens, 1, *cache));
+}
+
+// The model, of its first layer alone.
+class OneLayer {
+ public:
+  OneLayer() {
+    std::ifstream in(std::string(kTiny) + "/config.json");
+    std::stringstream text;
+    text << in.rdbuf();
+    std::string config = text.str();
+    const size_t at = config.find("\"num_hidden_layers\":");
+    REQUIRE(at != std::string::npos);
+    const size_t digit = config.find_first_of("0123456789", at);
+    config[digit] = '1';
+    directory_.Write("config.json", config);
+    std::filesystem::copy_file(std::string(kTiny) + "/model.safetensors", path() + "/model.safetensors");
+  }
+  std::string path() const { return directory_.path(); }
+
+ private:
+  ScratchDirectory directory_;
+};
+
+TEST_CASE("a draft that has seen no more than its cache holds gives the bits of the full cache") {
+  Engine engine(WithDraft(kTiny, kTiny));
+  const std::vector<TokenId> tokens = Tokens(kCache, 320);
+  for (const int64_t count : {int64_t{1}, kSinks - 1, kSinks, kSinks + 1, int64_t{100}, kCache}) {
+    CAPTURE(count);
+    const std::span<const TokenId> text = std::span(tokens).first(count);
+    const auto session = engine.NewSession();
+    CHECK(SameBits(Behind(engine, text), Read(engine, session->Append(text))));
+  }
+}
+
+TEST_CASE("a draft that has seen more attends to the sinks and the most recent tokens, side by side") {
+  const OneLayer model;  // its keys and values depend on no other token
+  Engine engine(WithDraft(model.path(), model.path()));
+  const std::vector<TokenId> tokens = Tokens(3000, 320);
+  for (const int64_t count : {kCache + 1, int64_t{600}, int64_t{3000}}) {
+    CAPTURE(count);
+    std::vector<TokenId> seen(tokens.begin(), tokens.begin() + kSinks);
+    seen.insert(seen.end(), tokens.begin() + (count - (kCache - kSinks)), tokens.begin() + count);
+    const auto session = engine.NewSession();
+    CHECK(SameBits(Behind(engine, std::span(tokens).first(count)), Read(engine, session->Append(seen))));
+  }
+}
+
+TEST_CASE("however a text came in, and whatever was taken back on the way, a draft is the same") {
+  constexpr uint32_t kSeed = 3;
+  CAPTURE(kSeed);
+  for (const char* model : {kTiny, "models/demo/draft"}) {
+    CAPTURE(model);
+    Engine engine(WithDraft(model, model));
+    const auto vocab = static_cast<int32_t>(engine.config().vocab);
+    const std::vector<TokenId> tokens = Tokens(2600, vocab), others = Tokens(2600, vocab, 99);
+    const auto cache = engine.draft()->NewCache();
+    std::mt19937 random(kSeed);
+    int compared = 0, refilled = 0;
+    while (cache->tokens() < 2500) {
+      const int64_t at = cache->tokens();
+      const int64_t step = random() % 40 == 0 ? 1 + random() % 900 : 1 + random() % 70;
+      const int64_t end = std::min<int64_t>(2600, at + step);
+      const std::vector<float> logits =
+          Read(engine, engine.draft()->Run(std::span(tokens).subspan(at, end - at), 1, *cache));
+      if (random() % 12 == 0) {
+        CHECK(SameBits(logits, Behind(engine, std::span(tokens).first(end))));
+        ++compared;
+      }
+      // Others come, and go again; sometimes with tokens that were right.
+      engine.draft()->TakeIn(std::span(others).first(1 + random() % 20), *cache);
+      const int64_t back = random() % 20 == 0 ? random() % 400 : random() % 60;
+      cache->Rewind(std::max<int64_t>(0, end - back));
+      refilled += cache->tokens() < std::max<int64_t>(0, end - back);
+    }
+    CHECK(compared > 5);
+    MESSAGE(compared, " comparisons, the cache was filled anew ", refilled, " times");
+  }
+}
+
+TEST_CASE("a draft of another vocabulary is refused") {
+  CHECK_THROWS_WITH_AS(Engine(WithDraft(kTiny, "models/demo/draft")),
+                       doctest::Contains("has a vocabulary of 4096 tokens, the target tests/data/tiny/gqa one of 320"),
+                       Error);
+  const ScratchDirectory other;
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    std::filesystem::copy_file(std::string("models/demo/draft/") + file, other.path() + "/" + file);
+  }
+  CHECK_NOTHROW(CheckSameVocabulary("models/demo/target", other.path()));  // no tokenizer: nothing to compare
+  std::filesystem::copy_file("models/testdata/drops_spaces.model", other.path() + "/tokenizer.model");
+  CHECK_THROWS_AS(CheckSameVocabulary("models/demo/target", other.path()), Error);
+}
+
+}  // namespace
+}  // namespace triforce

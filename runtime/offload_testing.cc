@@ -1,0 +1,80 @@
+#include "runtime/offload_testing.h"
+
+#include <cstdlib>
+
+namespace triforce {
+namespace {
+
+std::string TemporaryFolder() {
+  const char* folder = std::getenv("TEST_TMPDIR");
+  return folder == nullptr ? "/tmp" : folder;
+}
+
+}  // namespace
+
+std::vector<TokenId> Tokens(int64_t count, int32_t vocab, uint32_t seed) {
+  std::vector<TokenId> tokens;
+  uint32_t state = seed;
+  for (int64_t i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(TokenId{static_cast<int32_t>(state >> 8) % vocab});
+  }
+  return tokens;
+}
+
+EngineOptions Options(const Workload& work) {
+  return {.model_directory = work.model,
+          .plan = {.context_tokens = work.context(),
+                   .predict_tokens = work.steps,
+                   .device_bytes = 4 * kGiB,
+                   .host_bytes = kGiB,
+                   .options = {.slot_bytes = 1 << 18}},
+          .threads = 2,
+          .disk_directory = TemporaryFolder()};
+}
+
+PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, std::optional<int64_t> resident_kv,
+                 std::optional<int64_t> host_weights, std::optional<int64_t> host_kv) {
+  options.resident_weight_bytes = resident_weights;
+  options.resident_kv_bytes = resident_kv;
+  options.host_weight_bytes = host_weights;
+  options.host_kv_bytes = host_kv;
+  return options;
+}
+
+std::vector<std::pair<std::string, EngineOptions>> Placements(const EngineOptions& base) {
+  const Plan resident = Engine(base).plan();
+  const int64_t kv = resident.device.BytesOf("resident KV");
+  std::vector<std::pair<std::string, EngineOptions>> placements;
+  const auto add = [&](const std::string& name, const PlanOptions& options, int64_t disk_bytes = 0) {
+    EngineOptions with = base;
+    with.plan.options = options;
+    with.plan.disk_bytes = disk_bytes;
+    placements.emplace_back(name, with);
+  };
+  const PlanOptions& options = base.plan.options;
+  add("KV on the host, 1/8 resident", With(options, {}, kv / 8));
+  add("KV on the host", With(options, {}, 0));
+  add("KV and weights on the host", With(options, 0, 0));
+  add("KV half resident, weights half resident", With(options, 2000000, kv / 2));
+  add("KV and weights on disk", With(options, 0, 0, 0, 0), kGiB);
+  add("KV and weights in three tiers", With(options, 1000000, kv / 3, 2000000, kv / 3), kGiB);
+  for (const int64_t slots : {2, 3, 8}) {
+    PlanOptions of_ring = With(options, 1000000, kv / 8);
+    of_ring.slots = slots;
+    add("ring of " + std::to_string(slots) + " slots", of_ring);
+  }
+  PlanOptions pageable = With(options, 1000000, kv / 8);
+  pageable.pinned_bytes = 65536;
+  add("host memory that cannot be locked", pageable);
+  pageable.host_kv_bytes = kv / 3;
+  add("the same, and a disk", pageable, kGiB);
+  PlanOptions spilled = With(options, {}, 0);
+  spilled.hidden_on_device = false;
+  spilled.embedding_on_device = false;
+  spilled.prefill_rows = 100;
+  add("hidden states and embedding on the host", spilled);
+  return placements;
+}
+
+}  // namespace triforce

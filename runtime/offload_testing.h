@@ -1,0 +1,40 @@
+// What tests of placements share: one workload, and engines that put its bytes into different places.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/token_id.h"
+#include "runtime/engine.h"
+
+namespace triforce {
+
+inline constexpr const char* kTiny = "tests/data/tiny/gqa";
+inline constexpr const char* kDemo = "models/demo/target";
+inline constexpr const char* kDemoDraft = "models/demo/draft";
+inline constexpr int64_t kGiB = int64_t{1} << 30;
+
+// Deterministic, without pattern.
+std::vector<TokenId> Tokens(int64_t count, int32_t vocab, uint32_t seed = 7);
+
+struct Workload {
+  const char* model;
+  int64_t prompt;
+  int64_t steps;
+  int64_t rows;  // of the pass behind the steps
+  int64_t context() const { return prompt + steps + rows; }
+};
+
+// Everything resident.
+EngineOptions Options(const Workload& work);
+
+PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, std::optional<int64_t> resident_kv,
+                 std::optional<int64_t> host_weights = {}, std::optional<int64_t> host_kv = {});
+
+// Each a different placement of the same model, with all else as in `base`, where everything is resident.
+std::vector<std::pair<std::string, EngineOptions>> Placements(const EngineOptions& base);
+
+}  // namespace triforce

@@ -31,6 +31,7 @@ struct PlanOptions {
   int64_t prefill_rows = 512;  // rows of one block of prefill
   int64_t chunk_tokens = 8;    // of one chunk, by which KV is ranked and retrieved; a multiple of 8 that divides 512
   int64_t budget_tokens = 0;   // of the retrieval cache; 0: there is none
+  bool weighs_chunks = false;  // the retrieval cache holds heavy hitters, whose shares of attention are summed up
   int64_t gamma = 0;           // tokens proposed a round; 0: plain decoding
 
   bool operator==(const PlanOptions&) const = default;

@@ -57,6 +57,7 @@ json OptionsJson(const PlanOptions& o) {
           {"prefill_rows", o.prefill_rows},
           {"chunk_tokens", o.chunk_tokens},
           {"budget_tokens", o.budget_tokens},
+          {"weighs_chunks", o.weighs_chunks},
           {"gamma", o.gamma}};
 }
 

@@ -91,7 +91,10 @@ int64_t RetrievalListBytes(const PlanInput& input, const ModelShape& s) {
   const RetrievalSizes sizes = RetrievalSizesOf(input);
   constexpr int64_t kI32Bytes = 4, kI64Bytes = 8;
   const int64_t heads = s.layers * s.kv_heads;
-  return AlignedBytes(heads * sizes.list_blocks * kBlockTiles * kI64Bytes) +           // lists
+  const int64_t weights =
+      input.options.weighs_chunks ? s.layers * F32(s.kv_heads * sizes.chunks) + F32(s.heads * sizes.chunks) : 0;
+  return weights +                                                            // sums of shares, and one query's
+         AlignedBytes(heads * sizes.list_blocks * kBlockTiles * kI64Bytes) +  // lists
          AlignedBytes(heads * (sizes.first_places + sizes.last_places) * kI32Bytes) +  // places
          2 * AlignedBytes(heads * sizes.budget_chunks * kI32Bytes) +                   // forced and selected chunks
          F32(s.kv_heads * sizes.chunks) +                                              // scores

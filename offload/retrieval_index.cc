@@ -1,8 +1,10 @@
 #include "offload/retrieval_index.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/core/check.h"
+#include "kernels/ops/chunk_mass.h"
 #include "kernels/ops/chunk_means.h"
 #include "kernels/ops/chunk_permute.h"
 #include "kernels/ops/chunk_places.h"
@@ -14,6 +16,8 @@ namespace {
 
 // Newest tokens whose chunks are always chosen.
 constexpr int64_t kRecentTokens = 64;
+// Last rows of a prompt whose attention is weighed.
+constexpr int64_t kWeighedRows = 32;
 
 }  // namespace
 
@@ -27,6 +31,7 @@ RetrievalIndex::RetrievalIndex(Device& device, Link& link, const KvStore& store,
       head_dim_(plan.shard.head_dim),
       chunk_tokens_(plan.input.options.chunk_tokens),
       tile_bytes_(kKeyTile * head_dim_ * SizeOf(plan.input.kv_type)),
+      scale_(1 / std::sqrt(static_cast<float>(head_dim_))),
       gathered_(device.NewEvent()),
       budget_chunks_(sizes_.budget_chunks) {
   Arena sizes;
@@ -39,6 +44,7 @@ RetrievalIndex::RetrievalIndex(Device& device, Link& link, const KvStore& store,
   before_.reserve(selected_.elements());
   host_lists_.resize(lists_.elements());
   guest_of_.resize(Heads());
+  zeros_.resize(scores_.elements());
 }
 
 void RetrievalIndex::Cut(Arena& arena) {
@@ -56,6 +62,11 @@ void RetrievalIndex::Cut(Arena& arena) {
   forced_ = arena.Cut(DType::kI32, {Heads() * sizes_.budget_chunks});
   selected_ = arena.Cut(DType::kI32, {Heads() * sizes_.budget_chunks});
   scores_ = arena.Cut(DType::kF32, {kv_heads_, sizes_.chunks});
+  shares_.clear();
+  if (!weighs()) return;
+  for (int64_t layer = 0; layer < layers_; ++layer)
+    shares_.push_back(arena.Cut(DType::kF32, {kv_heads_, sizes_.chunks}));
+  log_masses_ = arena.Cut(DType::kF32, {s.heads, sizes_.chunks});
 }
 
 void RetrievalIndex::set_budget(int64_t tokens) {
@@ -78,6 +89,35 @@ void RetrievalIndex::TakeRanks(Lane& compute, int64_t layer, const TensorView& m
   const TensorView places =
       places_.Slice(0, layer * kv_heads_ * width, (layer + 1) * kv_heads_ * width).Reshape({kv_heads_, width});
   ChunkPlaces(compute, {order, ranked, prompt_first_, prompt_last_, places});
+}
+
+void RetrievalIndex::Zero(Lane& compute, const TensorView& t) {
+  TF_CHECK(t.elements() <= static_cast<int64_t>(zeros_.size()), "{}", t.ToString());
+  compute.Copy(t.data(), zeros_.data(), t.bytes(), "zero");
+}
+
+void RetrievalIndex::WeighPrompt(Lane& compute, int64_t layer, const TensorView& q, const KvView& kv,
+                                 const TensorView& order) {
+  const int64_t ranked = store_.ranked_chunks(), rows = std::min(q.dim(0), kWeighedRows), tokens = store_.tokens();
+  Zero(compute, shares_[layer]);
+  if (ranked == 0) return;
+  Zero(compute, scores_);
+  for (int64_t row = q.dim(0) - rows; row < q.dim(0); ++row) {
+    const TensorView one = q.Slice(0, row, row + 1).Reshape({q.dim(1), q.dim(2)});
+    ChunkMass(compute, {one, kv.Slice(0, KvBlocks(tokens) * kv_heads_), tokens - (q.dim(0) - 1 - row), scale_,
+                        chunk_tokens_, log_masses_});
+    AddChunkMass(compute, {log_masses_, ranked, scores_});
+  }
+  const auto column = [](const TensorView& t) { return t.Reshape({t.dim(0), t.dim(1), 1}); };
+  ChunkPermute(compute, {column(scores_), order, ranked, column(shares_[layer])});
+}
+
+void RetrievalIndex::Weigh(Lane& compute, const TensorView& q, const KvView& kv) {
+  ChunkMass(compute, {q, kv, store_.tokens() + 1, scale_, chunk_tokens_, log_masses_});
+}
+
+void RetrievalIndex::EndWeighing(Lane& compute, int64_t layer) {
+  AddChunkMass(compute, {log_masses_, store_.tokens() / chunk_tokens_ + 1, shares_[layer]});
 }
 
 void RetrievalIndex::TakeBack(int64_t tokens) {
@@ -150,6 +190,20 @@ void RetrievalIndex::Select(Lane& compute, Middle middle, const std::function<Te
   Locate(compute);
 }
 
+int64_t RetrievalIndex::RecentChunks(Middle middle, int64_t first) const {
+  switch (middle) {
+    case Middle::kStreaming:
+      return chosen_ - first;
+    case Middle::kHeavyHitters:
+      return (chosen_ - first) / 2;
+    case Middle::kRetrieval:
+    case Middle::kOracle:
+      break;
+  }
+  const int64_t most = std::max<int64_t>(1, chosen_ / 4);
+  return std::min(std::clamp<int64_t>(kRecentTokens / chunk_tokens_, 1, most), chosen_ - first);
+}
+
 void RetrievalIndex::Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query) {
   if (!places_on_host_) {
     compute.Copy(host_places_.data(), places_.data(), Heads() * (prompt_first_ + prompt_last_) * SizeOf(DType::kI32),
@@ -158,37 +212,57 @@ void RetrievalIndex::Choose(Lane& compute, Middle middle, const std::function<Te
     places_on_host_ = true;
   }
   // A streaming cache is sinks and recent chunks; the others have one of the first, and some recent ones.
-  const bool streaming = middle == Middle::kStreaming;
-  const int64_t first = streaming ? std::min(sizes_.first_places, chosen_ / 2) : 1;
-  const int64_t recent =
-      streaming ? chosen_ - first
-                : std::min(std::clamp<int64_t>(kRecentTokens / chunk_tokens_, 1, std::max<int64_t>(1, chosen_ / 4)),
-                           chosen_ - 1);
+  const int64_t first = middle == Middle::kStreaming ? std::min(sizes_.first_places, chosen_ / 2) : 1;
+  const int64_t recent = RecentChunks(middle, first);
   const int64_t forced = first + recent;
   host_forced_.clear();
   for (int64_t head = 0; head < Heads(); ++head) AppendForced(head / kv_heads_, head % kv_heads_, first, recent);
   compute.Copy(forced_.data(), host_forced_.data(), Heads() * forced * SizeOf(DType::kI32), "forced chunks");
+  TF_CHECK(middle != Middle::kHeavyHitters || weighs(), "the plan does not weigh chunks");
   const bool scored = middle == Middle::kRetrieval && query;
   if (!scored) {  // all alike: the lowest come first, which rank highest
-    const std::vector<float> zeros(scores_.elements());
-    compute.Copy(scores_.data(), zeros.data(), scores_.bytes(), "scores");
-    compute.Synchronize();
+    Zero(compute, scores_);
   }
-  const auto of_layer = [&](const TensorView& t, int64_t layer, int64_t width) {
-    return t.Slice(0, layer * kv_heads_ * width, (layer + 1) * kv_heads_ * width).Reshape({kv_heads_, width});
-  };
   for (int64_t layer = 0; layer < layers_; ++layer) {
     const Range on_disk = OnDisk(layer);
     if (scored) ChunkScores(compute, {query(layer), means_[layer], complete_, scores_});
-    ChunkSelect(compute, {.scores = scores_,
+    ChunkSelect(compute, {.scores = middle == Middle::kHeavyHitters ? shares_[layer] : scores_,
                           .chunks = complete_,
                           .out_first = on_disk.first,
                           .out_end = on_disk.end,
-                          .forced = of_layer(forced_, layer, forced),
-                          .selected = of_layer(selected_, layer, chosen_)});
+                          .forced = OfLayer(forced_, layer, forced),
+                          .selected = OfLayer(selected_, layer, chosen_)});
   }
   host_selected_.resize(Heads() * chosen_);
   compute.Copy(host_selected_.data(), selected_.data(), Heads() * chosen_ * SizeOf(DType::kI32), "selected chunks");
+  compute.Synchronize();
+}
+
+TensorView RetrievalIndex::OfLayer(const TensorView& t, int64_t layer, int64_t width) const {
+  return t.Slice(0, layer * kv_heads_ * width, (layer + 1) * kv_heads_ * width).Reshape({kv_heads_, width});
+}
+
+void RetrievalIndex::SelectByMass(Lane& compute, int64_t layer, const TensorView& q) {
+  TF_CHECK(weighs() && store_.Streamed(layer).empty());
+  if (chosen_ == 0) return;
+  Zero(compute, scores_);
+  for (const KvView& kv : {store_.Resident(layer), store_.Tail(layer)}) {
+    if (kv.entries() > 0) ChunkMass(compute, {q, kv, complete_ * chunk_tokens_, scale_, chunk_tokens_, log_masses_});
+  }
+  AddChunkMass(compute, {log_masses_, complete_, scores_});
+  const TensorView selected = OfLayer(selected_, layer, chosen_);
+  ChunkSelect(compute, {.scores = scores_,
+                        .chunks = complete_,
+                        .out_first = 0,
+                        .out_end = 0,
+                        .forced = OfLayer(forced_, 0, 0),
+                        .selected = selected});
+  compute.Copy(host_selected_.data() + layer * kv_heads_ * chosen_, selected.data(), selected.bytes(),
+               "selected chunks");
+  compute.Synchronize();
+  for (int64_t kv_head = 0; kv_head < kv_heads_; ++kv_head) LocateHead(layer, kv_head);
+  const TensorView lists = lists_.Slice(0, layer, layer + 1);
+  compute.Copy(lists.data(), host_lists_.data() + layer * lists.elements(), lists.bytes(), "lists");
   compute.Synchronize();
 }
 

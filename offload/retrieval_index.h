@@ -33,6 +33,12 @@ namespace triforce {
 enum class Middle {
   kRetrieval,  // the chunks whose mean keys a query scores highest
   kStreaming,  // more of the most recent ones (Xiao et al., arXiv 2309.17453)
+  // Those that have had most of the attention so far, and as many recent ones (H2O, Zhang et al., arXiv 2306.14048): of
+  // the prompt's last queries and of one in each verify pass. The plan has to know (PlanOptions::weighs_chunks).
+  kHeavyHitters,
+  // Those that get most of the attention, each query's own: the best that chunks can do, to compare others with. Waits
+  // in every layer, and needs all KV on the device (and PlanOptions::weighs_chunks).
+  kOracle,
 };
 
 struct RetrievalStats {
@@ -53,6 +59,13 @@ class RetrievalIndex {
   // Queues, behind a prompt: `means`, f32 [kv_heads, chunks, head_dim] in the order of the text, and `order`, as
   // ChunkRanking writes it, of the store's ranked chunks.
   void TakeRanks(Lane& compute, int64_t layer, const TensorView& means, const TensorView& order);
+  // For heavy hitters: whether shares of attention are wanted. Of a prompt, between TakeRanks and the next layer's: the
+  // last rows' queries, f32 [rows, heads, head_dim], and the KV in the order of the text. Of a pass: row 0's query,
+  // [heads, head_dim], for each run of entries, and then their end.
+  bool weighs() const { return plan_.input.options.weighs_chunks; }
+  void WeighPrompt(Lane& compute, int64_t layer, const TensorView& q, const KvView& kv, const TensorView& order);
+  void Weigh(Lane& compute, const TensorView& q, const KvView& kv);
+  void EndWeighing(Lane& compute, int64_t layer);
   // All but the first `tokens` of the store have been taken back.
   void TakeBack(int64_t tokens);
   // Queues: means of chunks that are complete now and were not before. REQUIRED before the store folds.
@@ -63,6 +76,10 @@ class RetrievalIndex {
   void Select(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
   // The same chunks again, wherever they lie now: behind a fold. REQUIRES: HoldsFor(0).
   void Locate(Lane& compute);
+
+  // For Middle::kOracle: what a layer's lists hold from now on, by that query, f32 [heads, head_dim]. Waits for
+  // `compute`. REQUIRES: HoldsFor; no entry is streamed.
+  void SelectByMass(Lane& compute, int64_t layer, const TensorView& q);
 
   // Whether there is a selection that holds for the store's tokens, with room in the lists for `rows` more.
   bool HoldsFor(int64_t rows) const;
@@ -98,9 +115,12 @@ class RetrievalIndex {
   int64_t Heads() const { return layers_ * kv_heads_; }
   Range OnDisk(int64_t layer) const;  // chunks
   int64_t ChunksToChoose() const;
+  int64_t RecentChunks(Middle middle, int64_t first) const;
+  void Zero(Lane& compute, const TensorView& t);
   void Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
   void AppendForced(int64_t layer, int64_t kv_head, int64_t first, int64_t recent);
   void CountReselected(int64_t head);
+  TensorView OfLayer(const TensorView& t, int64_t layer, int64_t width) const;  // i32 [kv_heads, width]
   void LocateHead(int64_t layer, int64_t kv_head);
   void MoveGuests(int64_t layer, int64_t kv_head);
   void Fetch(int64_t layer, int64_t kv_head, const Guest& guest);
@@ -115,6 +135,7 @@ class RetrievalIndex {
   const RetrievalSizes sizes_;
   const int64_t layers_, kv_heads_, head_dim_, chunk_tokens_;
   const int64_t tile_bytes_;  // keys of one tile
+  const float scale_;         // of q.k
   Arena arena_;
   std::vector<TensorView> means_;    // [kv_heads, chunks, head_dim] by storage position, in the KV's type
   std::vector<TensorView> guests_;   // [guest_blocks * kv_heads, 2, kKvBlock * head_dim]
@@ -124,6 +145,8 @@ class RetrievalIndex {
   TensorView forced_;                // i32 [layers * kv_heads * budget_chunks]
   TensorView selected_;              // i32 [layers * kv_heads * budget_chunks]
   TensorView scores_;                // f32 [kv_heads, chunks]
+  std::vector<TensorView> shares_;   // f32 [kv_heads, chunks] by storage position, where heavy hitters are wanted
+  TensorView log_masses_;            // f32 [heads, chunks]
   std::unique_ptr<Event> gathered_;  // of the copy lane
 
   int64_t budget_chunks_;
@@ -146,6 +169,7 @@ class RetrievalIndex {
   std::vector<Guest> guests_after_;           // of one of them, while it is made
   std::vector<bool> slot_taken_;
   std::vector<CopyPiece> pieces_;
+  std::vector<float> zeros_;  // never written
   RetrievalStats stats_;
 };
 

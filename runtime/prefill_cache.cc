@@ -53,6 +53,7 @@ void PrefillCache::RankAndPlace(Lane& lane, const LayerAttention& a) {
   if (index_ == nullptr) return;
   index_->TakeRanks(lane, a.layer, means_, order_);
   index_->Keep(lane, a.layer, a.q, tokens_ - rows);
+  if (index_->weighs()) index_->WeighPrompt(lane, a.layer, a.q, kv_, order_);
 }
 
 }  // namespace triforce

@@ -18,20 +18,23 @@ namespace triforce {
 class RetrievalCache final : public AttentionCache {
  public:
   // All outlive this.
-  RetrievalCache(const AttentionMemory& memory, const KvStore& store, const RetrievalIndex& index, float scale)
+  RetrievalCache(const AttentionMemory& memory, const KvStore& store, RetrievalIndex& index, float scale)
       : memory_(memory), store_(store), index_(index), scale_(scale) {}
 
   // Where the next pass' first row stands.
   void set_position(int64_t position) { position_ = position; }
+  // Each row's chunks are chosen by its own attention, layer by layer (Middle::kOracle).
+  void set_oracle(bool oracle) { oracle_ = oracle; }
   // REQUIRES: the tail has room for the rows, and the index holds for them.
   void Attend(Lane& lane, const LayerAttention& a) override;
 
  private:
   const AttentionMemory memory_;
   const KvStore& store_;
-  const RetrievalIndex& index_;
+  RetrievalIndex& index_;
   const float scale_;
   int64_t position_ = 0;
+  bool oracle_ = false;
 };
 
 }  // namespace triforce

@@ -239,6 +239,7 @@ TensorView Session::RetrievalPass(std::span<const TokenId> tokens, int64_t rows)
   }
   impl_->speculated.assign(tokens.begin(), tokens.end());
   impl_->retrieval_cache->set_position(first);
+  impl_->retrieval_cache->set_oracle(impl_->retrieval.middle == Middle::kOracle);
   forward.Run({.tokens = impl_->speculated,
                .first_position = first,
                .linears = *engine.linears,

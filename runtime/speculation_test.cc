@@ -32,6 +32,7 @@ EngineOptions TinyOptions(const char* draft, int64_t context, int64_t budget) {
   options.draft_directory = draft;
   options.plan.options.budget_tokens = budget;
   options.plan.options.gamma = kGammas.back();
+  options.plan.options.weighs_chunks = budget > 0;
   options.threads = 1;
   return options;
 }
@@ -75,7 +76,8 @@ void CheckGreedy(int prompts, int64_t tokens) {
         for (const int64_t gamma : kGammas) {
           SpeculationOptions options{.mode = *ParseSpeculationMode(mode), .gamma = gamma, .draft_gamma = 1 + i % 4};
           options.retrieval.reselect_tokens = i % 3 == 2 ? 0 : 1 + i % 3 * 9;
-          options.retrieval.middle = i % 5 == 4 ? Middle::kStreaming : Middle::kRetrieval;
+          constexpr Middle kMiddles[] = {Middle::kRetrieval, Middle::kStreaming, Middle::kHeavyHitters};
+          options.retrieval.middle = kMiddles[i % 5 < 3 ? 0 : i % 5 - 2];
           differences += GreedyTokens(engine, prompt, tokens, options, &happened) != expected;
           ++runs;
         }

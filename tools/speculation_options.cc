@@ -43,8 +43,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-size", f.chunk_size, "tokens of a chunk, by which KV is ranked and retrieved")
       ->capture_default_str();
-  app.add_option("--middle", f.middle, "what the middle cache holds: retrieval or streaming")
-      ->check(CLI::IsMember({"retrieval", "streaming"}))
+  app.add_option("--middle", f.middle, "what the middle cache holds: retrieval, streaming or h2o")
+      ->check(CLI::IsMember({"retrieval", "streaming", "h2o"}))
       ->capture_default_str();
   app.add_option("--reselect", f.reselect, "when its chunks are chosen anew: every (round), never, or behind N tokens")
       ->type_name("every|N|never")
@@ -57,7 +57,9 @@ SpeculationOptions MakeSpeculationOptions(const SpeculationFlags& flags) {
   options.mode = ParseSpeculationMode(flags.mode).value_or(SpeculationMode{});
   if (flags.gamma) options.gamma = *flags.gamma;
   if (flags.draft_gamma) options.draft_gamma = *flags.draft_gamma;
-  options.retrieval.middle = flags.middle == "streaming" ? Middle::kStreaming : Middle::kRetrieval;
+  options.retrieval.middle = flags.middle == "streaming" ? Middle::kStreaming
+                             : flags.middle == "h2o"     ? Middle::kHeavyHitters
+                                                         : Middle::kRetrieval;
   options.retrieval.reselect_tokens = ReselectTokens(flags.reselect);
   if (options.mode.bottom == Bottom::kDraft && flags.draft_model.empty()) {
     throw Error(ErrorKind::kUsage, "--spec " + flags.mode, "needs a draft model", "Give one with --draft-model.");
@@ -70,6 +72,7 @@ void AddToPlan(const SpeculationFlags& flags, const SpeculationOptions& options,
   input.options.chunk_tokens = flags.chunk_size;
   input.options.gamma = options.mode.none() ? 0 : options.gamma;
   if (!options.mode.retrieval) return;
+  input.options.weighs_chunks = options.retrieval.middle == Middle::kHeavyHitters;
   const int64_t least = kLeastBudgetChunks * flags.chunk_size;
   input.options.budget_tokens = flags.budget.value_or(std::max(least, prompt_tokens / 10));
 }

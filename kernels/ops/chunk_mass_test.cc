@@ -1,0 +1,63 @@
+#include "kernels/ops/chunk_mass.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/ops/kv_append.h"
+#include "kernels/ops/op_testing.h"
+
+namespace triforce {
+namespace {
+
+TEST_CASE("chunk_mass equals its reference: types, groups, sizes, runs of entries, keys that are not seen") {
+  ForEachDevice([](OpTest& test) {
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+      for (const int64_t chunk_tokens : {8, 64, 512}) {
+        for (const int64_t visible : {0, 1, 511, 700, 1400}) {
+          const int64_t kv_heads = 2, heads = 4, head_dim = 20, chunks = 3 * kKvBlock / chunk_tokens;
+          const KvView whole{test.New(dtype, {3 * kv_heads, 2, kKvBlock * head_dim}), kv_heads};
+          KvAppend(test.lane(), {test.Random(DType::kF32, {1400, kv_heads, head_dim}, 1),
+                                 test.Random(DType::kF32, {1400, kv_heads, head_dim}, 2), 0, whole});
+          const TensorView q = test.Random(DType::kF32, {heads, head_dim}, 3);
+          for (const KvView& kv : {whole, whole.Slice(1, 4)}) {
+            const TensorView found = test.New(DType::kF32, {heads, chunks}),
+                             expected = test.New(DType::kF32, {heads, chunks});
+            ChunkMass(test.lane(), {q, kv, visible, 0.3f, chunk_tokens, found});
+            test.lane().Synchronize();
+            ChunkMassReference({q, kv, visible, 0.3f, chunk_tokens, expected});
+            const std::vector<float> a = test.Read(found), b = test.Read(expected);
+            for (size_t i = 0; i < a.size(); ++i) {
+              const bool none = std::isinf(b[i]);
+              CHECK(std::isinf(a[i]) == none);
+              // Scores below 16 with head_dim roundings, and sums of up to 512 terms with as many: each moves a log by
+              // its own relative error.
+              if (!none)
+                CHECK(std::abs(a[i] - b[i]) <=
+                      16 * head_dim * 0x1p-24 + (chunk_tokens + 8) * 0x1p-23 + std::abs(b[i]) * 0x1p-22);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("add_chunk_mass: shares of the attention, summed over the group, on top of what was there") {
+  ForEachDevice([](OpTest& test) {
+    const float half = std::log(0.5f), quarter = std::log(0.25f), none = -INFINITY;
+    const TensorView masses = test.From(std::vector<float>{half + 3, quarter + 3, quarter + 3, 99, none, 7, none, 99, 1,
+                                                           1, none, 99, none, none, 2, 99},
+                                        DType::kF32, {4, 4});
+    const TensorView sums = test.From(std::vector<float>(10, 1.0f), DType::kF32, {2, 5});
+    AddChunkMass(test.lane(), {masses, 3, sums});
+    const std::vector<float> found = test.Read(sums);
+    const std::vector<float> expected = {1.5, 2.25, 1.25, 1, 1, 1.5, 1.5, 2, 1, 1};
+    for (size_t i = 0; i < found.size(); ++i) CHECK(std::abs(found[i] - expected[i]) < 1e-6);
+  });
+}
+
+}  // namespace
+}  // namespace triforce

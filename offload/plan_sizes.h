@@ -42,11 +42,13 @@ struct RetrievalSizes {
   int64_t first_places = 0;   // chunks whose places are kept: the first of a prompt,
   int64_t last_places = 0;    // and the last
   int64_t list_blocks = 0;    // blocks of tiles in a list: the budget's, and of tokens behind the latest selection
-  int64_t kept_rows = 0;      // of a pass, whose queries are kept
+  int64_t kept_rows = 0;      // room for queries: of a verify pass, and of those before it that choose
 };
 RetrievalSizes RetrievalSizesOf(const PlanInput& input);
 // The fewest chunks that a budget may have: the first one, the most recent one, and others.
 inline constexpr int64_t kLeastBudgetChunks = 4;
+// The last tokens whose queries choose chunks.
+inline constexpr int64_t kScoredRows = 8;
 // Tokens behind the latest selection that a list has room for, besides the budget.
 inline constexpr int64_t kListedTail = 1024;
 // Means of all chunks; lists, queries and what else selecting takes; room for streamed chunks.

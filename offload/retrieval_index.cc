@@ -8,8 +8,8 @@
 #include "kernels/ops/chunk_means.h"
 #include "kernels/ops/chunk_permute.h"
 #include "kernels/ops/chunk_places.h"
-#include "kernels/ops/chunk_scores.h"
 #include "kernels/ops/chunk_select.h"
+#include "kernels/ops/chunk_shares.h"
 
 namespace triforce {
 namespace {
@@ -173,7 +173,7 @@ int64_t RetrievalIndex::ChunksToChoose() const {
   return most;
 }
 
-void RetrievalIndex::Select(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query) {
+void RetrievalIndex::Select(Lane& compute, Middle middle) {
   AddMeans(compute);
   compute.Synchronize();  // what is written here may have been read by queued work
   before_.swap(host_selected_);
@@ -182,7 +182,7 @@ void RetrievalIndex::Select(Lane& compute, Middle middle, const std::function<Te
   chosen_ = ChunksToChoose();
   budget_used_ = chosen_ * chunk_tokens_;
   selected_at_ = store_.tokens();
-  if (chosen_ > 0) Choose(compute, middle, query);
+  if (chosen_ > 0) Choose(compute, middle);
   host_selected_.resize(Heads() * chosen_);
   ++stats_.selections;
   stats_.selected_chunks = Heads() * chosen_;
@@ -204,7 +204,7 @@ int64_t RetrievalIndex::RecentChunks(Middle middle, int64_t first) const {
   return std::min(std::clamp<int64_t>(kRecentTokens / chunk_tokens_, 1, most), chosen_ - first);
 }
 
-void RetrievalIndex::Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query) {
+void RetrievalIndex::Choose(Lane& compute, Middle middle) {
   if (!places_on_host_) {
     compute.Copy(host_places_.data(), places_.data(), Heads() * (prompt_first_ + prompt_last_) * SizeOf(DType::kI32),
                  "places");
@@ -219,13 +219,17 @@ void RetrievalIndex::Choose(Lane& compute, Middle middle, const std::function<Te
   for (int64_t head = 0; head < Heads(); ++head) AppendForced(head / kv_heads_, head % kv_heads_, first, recent);
   compute.Copy(forced_.data(), host_forced_.data(), Heads() * forced * SizeOf(DType::kI32), "forced chunks");
   TF_CHECK(middle != Middle::kHeavyHitters || weighs(), "the plan does not weigh chunks");
-  const bool scored = middle == Middle::kRetrieval && query;
+  const bool scored = middle == Middle::kRetrieval && KeptQueries(0).dim(0) > 0;
   if (!scored) {  // all alike: the lowest come first, which rank highest
     Zero(compute, scores_);
   }
   for (int64_t layer = 0; layer < layers_; ++layer) {
     const Range on_disk = OnDisk(layer);
-    if (scored) ChunkScores(compute, {query(layer), means_[layer], complete_, scores_});
+    if (scored) {
+      ChunkShares(
+          compute,
+          {.q = KeptQueries(layer), .means = means_[layer], .chunks = complete_, .scale = scale_, .shares = scores_});
+    }
     ChunkSelect(compute, {.scores = middle == Middle::kHeavyHitters ? shares_[layer] : scores_,
                           .chunks = complete_,
                           .out_first = on_disk.first,
@@ -383,22 +387,45 @@ KvView RetrievalIndex::View(int64_t layer, int64_t visible) const {
   return {store_.Tail(layer).blocks, kv_heads_, 0, lists.Slice(0, first, first + KvBlocks(visible) * kv_heads_)};
 }
 
-void RetrievalIndex::Keep(Lane& compute, int64_t layer, const TensorView& q, int64_t first_position) {
-  const TensorView& to = queries_[layer];
-  const int64_t rows = q.dim(0), kept = std::min(rows, sizes_.kept_rows);
-  TF_CHECK(q.stride(0) == to.dim(1), "{}", q.ToString());
-  const TensorView from = q.Slice(0, rows - kept, rows);
-  compute.Copy(to.data(), from.data(), ((kept - 1) * q.stride(0) + q.dim(1) * q.dim(2)) * SizeOf(DType::kF32),
-               "keep queries");
-  kept_first_ = first_position + rows - kept;
-  kept_rows_ = kept;
+// Where the rows of a pass go: behind those that they continue, as far as there is room.
+void RetrievalIndex::MakeRoomToKeep(int64_t first_position, int64_t rows) {
+  kept_shift_ = {};
+  const int64_t continued = first_position - kept_first_;
+  const bool continues = continued >= 0 && continued <= kept_rows_ && rows + 2 * kScoredRows <= sizes_.kept_rows;
+  if (!continues) {
+    const int64_t kept = std::min(rows, sizes_.kept_rows);
+    keep_at_ = 0;
+    kept_first_ = first_position + rows - kept;
+    kept_rows_ = kept;
+    return;
+  }
+  keep_at_ = continued;
+  if (continued + rows > sizes_.kept_rows) {  // rows enough lie between the two places: kept_rows has room for it
+    kept_shift_ = {continued - kScoredRows, continued};
+    keep_at_ = kScoredRows;
+    kept_first_ = first_position - kScoredRows;
+  }
+  kept_rows_ = keep_at_ + rows;
 }
 
-TensorView RetrievalIndex::Kept(int64_t layer, int64_t position) const {
-  if (position < kept_first_ || position >= kept_first_ + kept_rows_) return TensorView();
-  const TensorView& kept = queries_[layer];
-  return TensorView(kept.device(), kept.as<float>() + (position - kept_first_) * kept.stride(0), DType::kF32,
-                    {plan_.shard.heads, head_dim_});
+void RetrievalIndex::Keep(Lane& compute, int64_t layer, const TensorView& q, int64_t first_position) {
+  const TensorView& to = queries_[layer];
+  TF_CHECK(q.stride(0) == to.dim(1), "{}", q.ToString());
+  if (layer == 0) MakeRoomToKeep(first_position, q.dim(0));
+  const TensorView shifted = to.Slice(0, kept_shift_.first, kept_shift_.end);
+  compute.Copy(to.data(), shifted.data(), shifted.bytes(), "keep queries");
+  const int64_t rows = kept_rows_ - keep_at_;
+  const TensorView from = q.Slice(0, q.dim(0) - rows, q.dim(0));
+  // Rows of a pass have keys and values behind their queries; those of the last one are not there to be copied.
+  compute.Copy(to.Slice(0, keep_at_, kept_rows_).data(), from.data(),
+               ((rows - 1) * q.stride(0) + q.dim(1) * q.dim(2)) * SizeOf(DType::kF32), "keep queries");
+}
+
+TensorView RetrievalIndex::KeptQueries(int64_t layer) const {
+  const ModelShape& s = plan_.shard;
+  const int64_t end = std::clamp<int64_t>(store_.tokens() - kept_first_, 0, kept_rows_);
+  const int64_t rows = std::min(end, kScoredRows);
+  return queries_[layer].Slice(0, end - rows, end).Slice(1, 0, s.q_features()).SplitRows(s.heads, head_dim_);
 }
 
 }  // namespace triforce

@@ -13,7 +13,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -31,7 +30,7 @@ namespace triforce {
 
 // What is chosen besides the first chunk and the most recent ones.
 enum class Middle {
-  kRetrieval,  // the chunks whose mean keys a query scores highest
+  kRetrieval,  // those that get most of the attention of the last few queries, judged by their mean keys
   kStreaming,  // more of the most recent ones (Xiao et al., arXiv 2309.17453)
   // Those that have had most of the attention so far, and as many recent ones (H2O, Zhang et al., arXiv 2306.14048): of
   // the prompt's last queries and of one in each verify pass. The plan has to know (PlanOptions::weighs_chunks).
@@ -71,9 +70,9 @@ class RetrievalIndex {
   // Queues: means of chunks that are complete now and were not before. REQUIRED before the store folds.
   void AddMeans(Lane& compute);
 
-  // Chooses anew; `query(layer)` gives f32 [heads, head_dim] on the device. Without a query: the highest-ranked chunks
-  // of the prompt. Waits for `compute`; queues the gathering of what is streamed, which `compute` then waits for.
-  void Select(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
+  // Chooses anew, by the kept queries of the store's last tokens; where there are none, the highest-ranked chunks of
+  // the prompt. Waits for `compute`; queues the gathering of what is streamed, which `compute` then waits for.
+  void Select(Lane& compute, Middle middle);
   // The same chunks again, wherever they lie now: behind a fold. REQUIRES: HoldsFor(0).
   void Locate(Lane& compute);
 
@@ -91,10 +90,9 @@ class RetrievalIndex {
   KvView View(int64_t layer, int64_t visible) const;
   int64_t VisibleTo(int64_t position) const { return budget_used_ + position + 1 - complete_ * chunk_tokens_; }
 
-  // Room for queries of the last rows of a pass: row r of layer l, and which position it is of.
+  // Queues: keeps the queries of a pass' last rows, f32 [rows, heads, head_dim], the first of the pass at
+  // `first_position`.
   void Keep(Lane& compute, int64_t layer, const TensorView& q, int64_t first_position);
-  // None where that position's were not kept.
-  TensorView Kept(int64_t layer, int64_t position) const;
 
   // What is selected, by layer and kv_head, ascending.
   std::span<const int32_t> Selected(int64_t layer, int64_t kv_head) const;
@@ -117,7 +115,9 @@ class RetrievalIndex {
   int64_t ChunksToChoose() const;
   int64_t RecentChunks(Middle middle, int64_t first) const;
   void Zero(Lane& compute, const TensorView& t);
-  void Choose(Lane& compute, Middle middle, const std::function<TensorView(int64_t layer)>& query);
+  void Choose(Lane& compute, Middle middle);
+  void MakeRoomToKeep(int64_t first_position, int64_t rows);
+  TensorView KeptQueries(int64_t layer) const;  // of the store's last tokens
   void AppendForced(int64_t layer, int64_t kv_head, int64_t first, int64_t recent);
   void CountReselected(int64_t head);
   TensorView OfLayer(const TensorView& t, int64_t layer, int64_t width) const;  // i32 [kv_heads, width]
@@ -152,13 +152,15 @@ class RetrievalIndex {
   int64_t budget_chunks_;
   int64_t prompt_first_ = 0, prompt_last_ = 0;  // places that the prompt has
   bool places_on_host_ = true;
-  int64_t mean_chunks_ = 0;   // whose means are there
-  int64_t chosen_ = 0;        // per kv_head
-  int64_t budget_used_ = 0;   // tokens of the chosen ones
-  int64_t complete_ = 0;      // chunks, when they were chosen
-  int64_t selected_at_ = -1;  // tokens; -1: there is no selection
-  int64_t kept_first_ = 0;    // position of the first kept row
-  int64_t kept_rows_ = 0;
+  int64_t mean_chunks_ = 0;           // whose means are there
+  int64_t chosen_ = 0;                // per kv_head
+  int64_t budget_used_ = 0;           // tokens of the chosen ones
+  int64_t complete_ = 0;              // chunks, when they were chosen
+  int64_t selected_at_ = -1;          // tokens; -1: there is no selection
+  int64_t kept_first_ = 0;            // position of the first row of queries_
+  int64_t kept_rows_ = 0;             // of queries_, that are kept
+  int64_t keep_at_ = 0;               // of queries_: where the latest pass begins,
+  Range kept_shift_;                  // and which rows went to the front before
   std::vector<int32_t> host_places_;  // as places_
   std::vector<int32_t> host_forced_;
   std::vector<int32_t> host_selected_;  // [layers, kv_heads, chosen]

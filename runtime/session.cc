@@ -123,11 +123,7 @@ struct Session::Impl {
     const int64_t since = store.tokens() - index->selected_at();
     const bool due = since != 0 && retrieval.reselect_tokens > 0 && since >= retrieval.reselect_tokens;
     if (!due && index->HoldsFor(retrieval_tokens() - store.tokens() + rows)) return;
-    std::function<TensorView(int64_t)> query;
-    if (index->Kept(0, store.tokens() - 1)) {
-      query = [&](int64_t layer) { return index->Kept(layer, store.tokens() - 1); };
-    }
-    index->Select(*engine.compute, retrieval.middle, query);
+    index->Select(*engine.compute, retrieval.middle);
     TF_CHECK(index->HoldsFor(rows));
   }
 

@@ -33,6 +33,7 @@ struct PlanOptions {
   int64_t budget_tokens = 0;   // of the retrieval cache; 0: there is none
   bool weighs_chunks = false;  // the retrieval cache holds heavy hitters, whose shares of attention are summed up
   int64_t gamma = 0;           // tokens proposed a round; 0: plain decoding
+  int64_t draft_gamma = 0;     // tokens drafted for a retrieval pass
 
   bool operator==(const PlanOptions&) const = default;
 };
@@ -119,8 +120,10 @@ struct PlanTimes {
   double decode_link_ms = 0;     // of which transfers alone
   double decode_disk_ms = 0;     // reading from disk alone
   double decode_compute_ms = 0;  // computing alone
-  double retrieval_pass_ms = 0;  // where there is a budget
+  double retrieval_pass_ms = 0;  // of draft_gamma + 1 rows, where there is a budget
+  double reselect_ms = 0;        // choosing its chunks anew and fetching those that are streamed
   double verify_ms = 0;          // a pass of gamma + 1 rows over all KV
+  double draft_pass_ms = 0;      // where there is a draft
   bool operator==(const PlanTimes&) const = default;
 };
 

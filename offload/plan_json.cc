@@ -58,7 +58,8 @@ json OptionsJson(const PlanOptions& o) {
           {"chunk_tokens", o.chunk_tokens},
           {"budget_tokens", o.budget_tokens},
           {"weighs_chunks", o.weighs_chunks},
-          {"gamma", o.gamma}};
+          {"gamma", o.gamma},
+          {"draft_gamma", o.draft_gamma}};
 }
 
 json TierJson(const TierPlan& tier) {
@@ -120,6 +121,8 @@ json ToJson(const Plan& plan) {
         {"decode_disk_ms", t.decode_disk_ms},
         {"decode_compute_ms", t.decode_compute_ms},
         {"retrieval_pass_ms", t.retrieval_pass_ms},
+        {"reselect_ms", t.reselect_ms},
+        {"draft_pass_ms", t.draft_pass_ms},
         {"verify_ms", t.verify_ms}}}};
 }
 

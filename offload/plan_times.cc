@@ -15,7 +15,12 @@ constexpr double kFlopsPerMsPerGflops = 1e6;  // 10^9 operations a second
 // Ops of one layer besides those of KV segments: two norms, four linear layers, two RoPEs, append.
 constexpr double kOpsPerLayer = 9;
 constexpr double kOpsPerSegment = 2;  // partial and merge
-constexpr double kOpsPerPass = 8;     // embedding, RoPE's table, final norm, lm_head, the sampler's
+constexpr double kDraftOpsPerLayer = 18;
+constexpr double kOpsPerSelection = 3;
+// Of the chunks that a selection holds, those that the one before did not: measured on the demo target, 28K tokens, a
+// budget of 2800 (docs/speculation.md).
+constexpr double kNewChunks = 0.36;
+constexpr double kOpsPerPass = 8;  // embedding, RoPE's table, final norm, lm_head, the sampler's
 
 class Times {
  public:
@@ -46,7 +51,13 @@ class Times {
     t.verify_ms = gamma == 0 ? t.decode_ms
                              : Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms),
                                           ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots()));
-    if (budget > 0) t.retrieval_pass_ms = ComputeMs(1, KvBytes(std::min<double>(budget, prompt_)), 0);
+    if (budget > 0) {
+      const double tokens = std::min(static_cast<double>(budget), prompt_);
+      t.retrieval_pass_ms = Overlapped(Ms(StreamedWeightBytes(), link_gbps_),
+                                       ComputeMs(input_.options.draft_gamma + 1, KvBytes(tokens), 0));
+      t.reselect_ms = ReselectMs(tokens);
+    }
+    if (input_.draft) t.draft_pass_ms = DraftMs();
     t.prefill_ms = PrefillMs();
     return t;
   }
@@ -79,6 +90,41 @@ class Times {
                        kOpsPerSegment * slots + kOpsPerPass;
     const double all_reduce_ms = input_.devices > 1 ? 2 * layers * rates_.all_reduce_us * 1e-3 : 0;
     return linear_ms + attention_ms + ops * rates_.op_us * 1e-3 + all_reduce_ms;
+  }
+
+  double StreamedWeightBytes() const {
+    int64_t bytes = 0;
+    for (const LayerPlan& layer : plan_.layers) bytes += layer.StreamedWeightBytes();
+    return static_cast<double>(bytes);
+  }
+
+  // All means are read and multiplied with the queries that choose; of the chosen chunks some are new, and some of
+  // these are streamed.
+  double ReselectMs(double budget) const {
+    const ModelShape& s = plan_.shard;
+    const double chunk = static_cast<double>(input_.options.chunk_tokens);
+    const double products = kScoredRows * static_cast<double>(s.layers * s.q_features()) * prompt_ / chunk;
+    const double scores_ms =
+        std::max(Ms(KvBytes(prompt_ / 2 / chunk), rates_.device_read_gbps),
+                 2 * static_cast<double>(input_.batch) * products / (rates_.attention_gflops * kFlopsPerMsPerGflops));
+    int64_t resident = 0, stored = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      resident += std::min(layer.kv.resident, plan_.prompt_blocks());
+      stored += plan_.prompt_blocks();
+    }
+    const double streamed = stored == 0 ? 0 : 1 - static_cast<double>(resident) / static_cast<double>(stored);
+    return scores_ms + Ms(kNewChunks * streamed * KvBytes(budget), link_gbps_) +
+           kOpsPerSelection * static_cast<double>(s.layers) * rates_.op_us * 1e-3;
+  }
+
+  double DraftMs() const {
+    const ModelShape& s = input_.draft->shape;
+    double bytes = static_cast<double>(LmHeadPanelSizes(s).bytes());
+    for (const LayerMatrix m : kLayerMatrixOrder) bytes += static_cast<double>(s.layers * PanelSizesOf(s, m).bytes());
+    // Keys and values of its cache are read twice and written once.
+    bytes += 3 * static_cast<double>(input_.draft->cache_tokens * s.KvBytesPerToken(DType::kF32));
+    const double ops = kDraftOpsPerLayer * static_cast<double>(s.layers) + kOpsPerPass;
+    return static_cast<double>(input_.batch) * (Ms(bytes, rates_.device_read_gbps) + ops * rates_.op_us * 1e-3);
   }
 
   // Transfers and computing side by side: whichever takes longer, computing slowed down while transfers go on.

@@ -81,7 +81,7 @@ Generation Generate(Session& session, Engine& engine, TensorView logits, const G
   Generation result{.tokens = {},
                     .reason = options.max_tokens < 0 || options.max_tokens > room ? FinishReason::kContextFull
                                                                                   : FinishReason::kMaxTokens};
-  const auto begin = std::chrono::steady_clock::now();
+  const auto prepare = std::chrono::steady_clock::now();
   std::optional<PlainDecoding> plain;
   std::optional<Speculation> speculation;
   if (options.speculation.mode.none()) {
@@ -89,6 +89,8 @@ Generation Generate(Session& session, Engine& engine, TensorView logits, const G
   } else if (most > 0) {
     speculation.emplace(engine, session, logits, options.sampling, options.speculation, options.sequence);
   }
+  const auto begin = std::chrono::steady_clock::now();
+  result.prepare_ms = std::chrono::duration<double, std::milli>(begin - prepare).count();
   const auto ends = [&](TokenId token) {
     return std::find(options.end_of_sequence.begin(), options.end_of_sequence.end(), token) !=
            options.end_of_sequence.end();

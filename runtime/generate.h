@@ -33,6 +33,7 @@ enum class FinishReason { kMaxTokens, kContextFull, kEndOfSequence, kStopString,
 struct Generation {
   std::vector<TokenId> tokens;  // without the end-of-sequence token
   FinishReason reason = FinishReason::kMaxTokens;
+  double prepare_ms = 0;                  // of what proposes: taking in the prompt
   double decode_ms = 0;                   // from the first draw to the last token
   std::vector<ProposerReport> proposers;  // from the top level down
 };

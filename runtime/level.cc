@@ -7,6 +7,20 @@
 
 namespace triforce {
 
+void LevelStats::Add(const LevelStats& other) {
+  rounds += other.rounds;
+  proposed += other.proposed;
+  tested += other.tested;
+  accepted += other.accepted;
+  handed_out += other.handed_out;
+  propose_ms += other.propose_ms;
+  verify_ms += other.verify_ms;
+  for (size_t i = 0; i < std::min(tested_by_position.size(), other.tested_by_position.size()); ++i) {
+    tested_by_position[i] += other.tested_by_position[i];
+    accepted_by_position[i] += other.accepted_by_position[i];
+  }
+}
+
 Level::Level(Proposer* below, Verifier& verifier, Chance& chance, std::vector<TokenId> tokens,
              const LevelOptions& options)
     : below_(below),

@@ -41,6 +41,13 @@ struct LevelStats {
   std::vector<int64_t> accepted_by_position;  // [gamma]
   double propose_ms = 0;                      // in the proposer
   double verify_ms = 0;                       // in the verifier
+
+  double acceptance() const { return tested == 0 ? 0 : static_cast<double>(accepted) / static_cast<double>(tested); }
+  double tokens_per_round() const {
+    return rounds == 0 ? 0 : static_cast<double>(handed_out) / static_cast<double>(rounds);
+  }
+  // Of several runs with the same gamma.
+  void Add(const LevelStats& other);
 };
 
 class Level final : public Proposer {

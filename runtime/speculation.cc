@@ -18,11 +18,11 @@ struct NamedMode {
   SpeculationMode mode;
 };
 constexpr std::array<NamedMode, 6> kModes = {{{"none", {}},
-                                              {"draft", {Bottom::kDraft, false}},
-                                              {"retrieval", {Bottom::kNone, true}},
-                                              {"hierarchy", {Bottom::kDraft, true}},
-                                              {"ngram", {Bottom::kNgram, false}},
-                                              {"ngram+retrieval", {Bottom::kNgram, true}}}};
+                                              {"draft", {false, Bottom::kDraft}},
+                                              {"retrieval", {true, Bottom::kNone}},
+                                              {"hierarchy", {true, Bottom::kDraft}},
+                                              {"ngram", {false, Bottom::kNgram}},
+                                              {"ngram+retrieval", {true, Bottom::kNgram}}}};
 
 // Of RandomCounter::level: whoever draws.
 enum Drawer : uint8_t { kFirstToken, kBottom, kMiddle, kTop };
@@ -50,6 +50,12 @@ std::span<const std::string_view> SpeculationModeNames() {
     return all;
   }();
   return names;
+}
+
+void ProposerReport::Add(const ProposerReport& other) {
+  tests.Add(other.tests);
+  passes += other.passes;
+  pass_ms += other.pass_ms;
 }
 
 struct Speculation::Parts {

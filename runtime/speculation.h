@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "kernels/core/tensor.h"
+#include "models/token_id.h"
+#include "offload/speculation_plan.h"
 #include "runtime/chance.h"
 #include "runtime/engine.h"
 #include "runtime/level.h"
@@ -27,15 +29,8 @@
 
 namespace triforce {
 
-enum class Bottom { kNone, kDraft, kNgram };
-
-struct SpeculationMode {
-  Bottom bottom = Bottom::kNone;
-  bool retrieval = false;  // a middle level
-
-  bool none() const { return bottom == Bottom::kNone && !retrieval; }
-  bool operator==(const SpeculationMode&) const = default;
-};
+using SpeculationMode = SpeculationShape;
+using Bottom = SpeculationShape::Bottom;
 
 // "none", "draft", "retrieval", "hierarchy", "ngram", "ngram+retrieval".
 std::optional<SpeculationMode> ParseSpeculationMode(std::string_view name);
@@ -65,6 +60,9 @@ struct ProposerReport {
   LevelStats tests;  // of the level above
   int64_t passes = 0;
   double pass_ms = 0;  // of all passes together
+
+  // Of several runs.
+  void Add(const ProposerReport& other);
 };
 
 class Speculation {

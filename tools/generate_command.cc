@@ -1,5 +1,6 @@
 // triforce generate: continues a text.
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "tools/model_options.h"
 #include "tools/progress.h"
 #include "tools/speculation_options.h"
+#include "tools/speculation_report.h"
 
 namespace triforce {
 namespace {
@@ -149,7 +151,6 @@ class GenerateRun {
   int Run() {
     const ModelConfig config = ReadModelConfig(flags_.model.model);
     options_ = MakeOptions(flags_, config);
-    options_.speculation = MakeSpeculationOptions(flags_.speculation);
     tokenizer_ = OpenTokenizer(flags_.model, config, flags_.input.ids.has_value());
     if (tokenizer_ == nullptr && !flags_.stop.empty()) {
       throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
@@ -160,15 +161,19 @@ class GenerateRun {
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
-    engine_ = LoadEngine(
-        flags_.model,
-        {.context_tokens = context,
-         .predict_tokens = flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context),
-         .draft_model = options_.speculation.mode.bottom == Bottom::kDraft ? flags_.speculation.draft_model : "",
-         .complete =
-             [&](PlanInput& plan) { AddToPlan(flags_.speculation, options_.speculation, prompt_tokens_, plan); },
-         .trace = trace.get()},
-        stop_);
+    engine_ =
+        LoadEngine(flags_.model,
+                   {.context_tokens = context,
+                    .predict_tokens = flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context),
+                    .draft_model = flags_.speculation.draft_model,
+                    .complete =
+                        [&](PlanInput& plan) {
+                          const ChosenSpeculation chosen = ChooseSpeculation(flags_.speculation, plan);
+                          options_.speculation = chosen.options;
+                          expected_ms_ = chosen.ms_per_token;
+                        },
+                    .trace = trace.get()},
+                   stop_);
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
@@ -187,7 +192,19 @@ class GenerateRun {
     fmt::print(stderr, "prompt {} tokens, context {}, KV {}; temperature {}, top-k {}, top-p {}, min-p {}, seed {}\n",
                prompt_tokens_, context, flags_.model.kv_type, f.temperature, f.top_k, f.top_p, f.min_p,
                options_.sampling.seed);
+    const SpeculationOptions& s = options_.speculation;
+    fmt::print(stderr, "speculation {}", Name(s.mode));
+    if (!s.mode.none()) fmt::print(stderr, ", gamma {}, draft gamma {}", s.gamma, s.draft_gamma);
+    if (s.mode.retrieval) fmt::print(stderr, ", budget {}", engine_->plan().input.options.budget_tokens);
+    fmt::print(stderr, "; {:.2f} ms per token expected\n", expected_ms_);
+    if (!s.mode.none() && Colours()) {
+      fmt::print(stderr, "{}, {} and {} tokens\n", Coloured("accepted", TokenOrigin::kAccepted),
+                 Coloured("corrected", TokenOrigin::kCorrected), Coloured("bonus", TokenOrigin::kBonus));
+    }
   }
+
+  // With -v, at a terminal.
+  bool Colours() const { return flags_.model.verbose && ::isatty(STDOUT_FILENO) == 1; }
 
   static void Print(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -213,9 +230,12 @@ class GenerateRun {
       if (flags_.samples > 1)
         Print(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);
-      const TakeText print = [](std::string_view text, TokenOrigin) { Print(text); };
+      const TakeText print = [colours = Colours()](std::string_view text, TokenOrigin origin) {
+        Print(colours ? Coloured(text, origin) : std::string(text));
+      };
       samples_.push_back(
           Generate(*session_, *engine_, logits, options_, tokenizer_.get(), tokenizer_ ? print : TakeText(), stop_));
+      prefill_ms_ += samples_.back().prepare_ms;
       Print(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
     }
   }
@@ -232,6 +252,19 @@ class GenerateRun {
     return sum;
   }
 
+  // Of all samples together.
+  std::vector<ProposerReport> Proposers() const {
+    std::vector<ProposerReport> sums;
+    for (const Generation& sample : samples_) {
+      if (sums.empty()) {
+        sums = sample.proposers;
+        continue;
+      }
+      for (size_t i = 0; i < sample.proposers.size(); ++i) sums[i].Add(sample.proposers[i]);
+    }
+    return sums;
+  }
+
   const char* Reason() const {
     return samples_.empty() ? NameOf(FinishReason::kInterrupted) : NameOf(samples_.back().reason);
   }
@@ -246,18 +279,7 @@ class GenerateRun {
              session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
          prefill_ms_);
     line("decode", GeneratedTokens(), DecodeMs());
-    for (const Generation& sample : samples_) {
-      for (const ProposerReport& r : sample.proposers) {
-        fmt::print(
-            stderr,
-            "{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round, {} rounds {:.2f} ms, {} passes {:.2f} ms\n",
-            r.name, static_cast<double>(r.tests.accepted) / static_cast<double>(std::max<int64_t>(1, r.tests.tested)),
-            r.tests.accepted, r.tests.tested,
-            static_cast<double>(r.tests.handed_out) / static_cast<double>(std::max<int64_t>(1, r.tests.rounds)),
-            r.tests.rounds, r.tests.verify_ms / (double)r.tests.rounds, r.passes,
-            r.pass_ms / (double)std::max<int64_t>(1, r.passes));
-      }
-    }
+    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
@@ -287,7 +309,13 @@ class GenerateRun {
         {"ms_per_token", MillisecondsPer(DecodeMs(), GeneratedTokens())},
         {"ids", samples_.empty() ? nlohmann::json::array() : Ids(samples_[0].tokens)},
         {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}},
-        {"levels", nlohmann::json::array()},
+        {"speculation",
+         {{"mode", Name(options_.speculation.mode)},
+          {"gamma", options_.speculation.gamma},
+          {"draft_gamma", options_.speculation.draft_gamma},
+          {"expected_ms_per_token", expected_ms_}}},
+        {"levels",
+         LevelsJson(Proposers(), options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
         {"seed", options_.sampling.seed},
         {"finish_reason", Reason()},
     };
@@ -309,6 +337,7 @@ class GenerateRun {
   std::unique_ptr<Session> session_;
   int64_t prompt_tokens_ = 0;
   double prefill_ms_ = 0;
+  double expected_ms_ = 0;  // per token
   std::vector<Generation> samples_;
 };
 

@@ -154,7 +154,7 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest
   Progress progress("loading", Progress::Unit::kBytes);
   auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
-      .draft_directory = request.draft_model,
+      .draft_directory = plan.draft ? request.draft_model : "",
       .plan = plan,
       .threads = options.threads,
       .disk_directory = options.plan.disk,

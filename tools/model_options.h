@@ -73,7 +73,7 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
 struct RunRequest {
   int64_t context_tokens = 0;
   int64_t predict_tokens = 0;
-  std::string draft_model;                              // empty: none
+  std::string draft_model;                              // loaded where the plan has a draft
   std::function<void(PlanInput& input)> complete = {};  // what else the plan has to know
   Trace* trace = nullptr;
 };

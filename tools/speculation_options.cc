@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
 #include "offload/plan_sizes.h"
+#include "runtime/model_shape.h"
 
 namespace triforce {
 namespace {
@@ -20,6 +23,16 @@ int64_t ReselectTokens(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), tokens);
   return error == std::errc() && end == text.data() + text.size() ? tokens : -1;
 }
+
+Middle MiddleOf(const std::string& name) {
+  if (name == "streaming") return Middle::kStreaming;
+  if (name == "h2o") return Middle::kHeavyHitters;
+  if (name == "oracle") return Middle::kOracle;
+  return Middle::kRetrieval;
+}
+
+// The default budget is the prompt's tokens over this.
+constexpr int64_t kBudgetShare = 10;
 
 std::string CheckReselect(const std::string& text) {
   if (text == "never" || ReselectTokens(text) > 0) return "";
@@ -43,8 +56,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-size", f.chunk_size, "tokens of a chunk, by which KV is ranked and retrieved")
       ->capture_default_str();
-  app.add_option("--middle", f.middle, "what the middle cache holds: retrieval, streaming or h2o")
-      ->check(CLI::IsMember({"retrieval", "streaming", "h2o"}))
+  app.add_option("--middle", f.middle, "what the middle cache holds: retrieval; for comparison streaming, h2o, oracle")
+      ->check(CLI::IsMember({"retrieval", "streaming", "h2o", "oracle"}))
       ->capture_default_str();
   app.add_option("--reselect", f.reselect, "when its chunks are chosen anew: every (round), never, or behind N tokens")
       ->type_name("every|N|never")
@@ -52,29 +65,35 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->capture_default_str();
 }
 
-SpeculationOptions MakeSpeculationOptions(const SpeculationFlags& flags) {
-  SpeculationOptions options;
-  options.mode = ParseSpeculationMode(flags.mode).value_or(SpeculationMode{});
-  if (flags.gamma) options.gamma = *flags.gamma;
-  if (flags.draft_gamma) options.draft_gamma = *flags.draft_gamma;
-  options.retrieval.middle = flags.middle == "streaming" ? Middle::kStreaming
-                             : flags.middle == "h2o"     ? Middle::kHeavyHitters
-                                                         : Middle::kRetrieval;
-  options.retrieval.reselect_tokens = ReselectTokens(flags.reselect);
-  if (options.mode.bottom == Bottom::kDraft && flags.draft_model.empty()) {
+ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input) {
+  const std::optional<SpeculationMode> mode = ParseSpeculationMode(flags.mode);  // none: "auto"
+  if (mode && mode->bottom == Bottom::kDraft && flags.draft_model.empty()) {
     throw Error(ErrorKind::kUsage, "--spec " + flags.mode, "needs a draft model", "Give one with --draft-model.");
   }
-  return options;
-}
-
-void AddToPlan(const SpeculationFlags& flags, const SpeculationOptions& options, int64_t prompt_tokens,
-               PlanInput& input) {
+  if (!flags.draft_model.empty() && (!mode || mode->bottom == Bottom::kDraft)) {
+    input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(flags.draft_model), Checkpoint(flags.draft_model))};
+  }
   input.options.chunk_tokens = flags.chunk_size;
-  input.options.gamma = options.mode.none() ? 0 : options.gamma;
-  if (!options.mode.retrieval) return;
-  input.options.weighs_chunks = options.retrieval.middle == Middle::kHeavyHitters;
+  input.options.weighs_chunks = flags.middle == "h2o" || flags.middle == "oracle";
+  const int64_t prompt = input.context_tokens - input.predict_tokens;
   const int64_t least = kLeastBudgetChunks * flags.chunk_size;
-  input.options.budget_tokens = flags.budget.value_or(std::max(least, prompt_tokens / 10));
+  SpeculationChoices choices{.shape = mode,
+                             .gamma = flags.gamma,
+                             .draft_gamma = flags.draft_gamma,
+                             .budget_tokens = flags.budget.value_or(std::max(least, prompt / kBudgetShare)),
+                             .acceptance = {}};
+  const SpeculationPlan found = PlanSpeculation(input, choices);
+  choices.gamma = found.gamma;
+  choices.draft_gamma = found.draft_gamma;
+  input = InputFor(input, found.shape, choices);
+  input.options.weighs_chunks = input.options.weighs_chunks && found.shape.retrieval;
+  return {{.mode = found.shape,
+           .gamma = found.gamma,
+           .draft_gamma = found.draft_gamma,
+           .retrieval = {.on = found.shape.retrieval,
+                         .middle = MiddleOf(flags.middle),
+                         .reselect_tokens = ReselectTokens(flags.reselect)}},
+          found.ms_per_token};
 }
 
 }  // namespace triforce

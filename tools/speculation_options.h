@@ -1,10 +1,12 @@
-// The flags of speculative decoding, and what they say of a run.
+// The flags of speculative decoding, and what is made of them: by flag, or as the plan expects to be fastest.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "offload/plan.h"
+#include "offload/speculation_plan.h"
 #include "runtime/speculation.h"
 
 namespace CLI {
@@ -24,11 +26,12 @@ struct SpeculationFlags {
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);
 
-// Throws Error (kUsage) where flags contradict each other.
-SpeculationOptions MakeSpeculationOptions(const SpeculationFlags& flags);
-
-// What the plan has to know of them. `prompt_tokens`: how long the prompt is, for the default budget.
-void AddToPlan(const SpeculationFlags& flags, const SpeculationOptions& options, int64_t prompt_tokens,
-               PlanInput& input);
+// Chooses what the flags leave open, and tells the plan what it needs to know. `input` is complete but for that.
+// Throws Error (kUsage) where flags contradict each other; as reading a draft and MakePlan do.
+struct ChosenSpeculation {
+  SpeculationOptions options;
+  double ms_per_token = 0;  // expected
+};
+ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input);
 
 }  // namespace triforce

@@ -1,0 +1,54 @@
+// SpeculationPlan: which composition of levels a plan expects to be fastest, and with how many proposals.
+//
+// Acceptance is not known before a run: typical ones are assumed. What is chosen is a pure function of the plan's
+// input.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "offload/plan.h"
+
+namespace triforce {
+
+// Of proposals that are tested: assumed where nothing has been measured.
+struct AcceptanceRates {
+  double draft = 0.5;      // of a draft's tokens; llama-68m has .4 against Llama-2, a distilled one .7
+  double ngram = 0.3;      // of tokens looked up in the text
+  double retrieval = 0.9;  // of the retrieval level's tokens (published: .92 to .96)
+};
+
+// What stands below the top level.
+struct SpeculationShape {
+  bool retrieval = false;
+  enum class Bottom { kNone, kDraft, kNgram } bottom = Bottom::kNone;
+  bool none() const { return !retrieval && bottom == Bottom::kNone; }
+  bool operator==(const SpeculationShape&) const = default;
+};
+
+struct SpeculationPlan {
+  SpeculationShape shape;
+  int64_t gamma = 0;
+  int64_t draft_gamma = 0;
+  double ms_per_token = 0;
+};
+
+struct SpeculationChoices {
+  std::optional<SpeculationShape> shape;  // what is left open is chosen
+  std::optional<int64_t> gamma, draft_gamma;
+  int64_t budget_tokens = 0;  // of a retrieval cache, if there is to be one
+  AcceptanceRates acceptance;
+};
+
+// The input that a plan for `shape` is made from: `input` with what the shape needs. REQUIRES: input.draft where it
+// needs one.
+PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices);
+
+// The fastest of what `choices` leave open: of no speculation, retrieval, and what a draft makes possible if
+// input.draft is there. Throws Error as MakePlan does, where not even plain decoding fits.
+SpeculationPlan PlanSpeculation(const PlanInput& input, const SpeculationChoices& choices);
+
+// Tokens of a round: those accepted in a row, at most gamma, and one more (Leviathan et al., arXiv 2211.17192).
+double ExpectedTokens(double acceptance, int64_t gamma);
+
+}  // namespace triforce

@@ -1,0 +1,81 @@
+#include "tools/speculation_report.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+namespace triforce {
+namespace {
+
+double Per(double sum, int64_t count) { return count == 0 ? 0 : sum / static_cast<double>(count); }
+
+// The verifier of the level that has tested the i-th proposer.
+std::string VerifierOf(std::span<const ProposerReport> reports, size_t i) {
+  return i == 0 ? "full" : reports[i - 1].name;
+}
+
+}  // namespace
+
+std::string SpeculationLines(std::span<const ProposerReport> reports) {
+  std::string lines;
+  if (!reports.empty()) {
+    const LevelStats& top = reports[0].tests;
+    lines += fmt::format("verify: {} passes of {:.2f} ms\n", top.rounds, Per(top.verify_ms, top.rounds));
+  }
+  for (const ProposerReport& r : reports) {
+    lines += fmt::format("{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round", r.name, r.tests.acceptance(),
+                         r.tests.accepted, r.tests.tested, r.tests.tokens_per_round());
+    if (r.passes > 0) lines += fmt::format(", {} passes of {:.2f} ms", r.passes, Per(r.pass_ms, r.passes));
+    lines += "\n";
+  }
+  return lines;
+}
+
+nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const RetrievalStats* retrieval) {
+  nlohmann::json levels = nlohmann::json::array();
+  for (size_t i = 0; i < reports.size(); ++i) {
+    const ProposerReport& r = reports[i];
+    const LevelStats& t = r.tests;
+    nlohmann::json level = {{"verifier", VerifierOf(reports, i)},
+                            {"proposer", r.name},
+                            {"rounds", t.rounds},
+                            {"proposed", t.proposed},
+                            {"tested", t.tested},
+                            {"accepted", t.accepted},
+                            {"acceptance", t.acceptance()},
+                            {"tokens", t.handed_out},
+                            {"tokens_per_round", t.tokens_per_round()},
+                            {"mean_accepted", Per(static_cast<double>(t.accepted), t.rounds)},
+                            {"tested_by_position", t.tested_by_position},
+                            {"accepted_by_position", t.accepted_by_position},
+                            {"verify_ms", t.verify_ms},
+                            {"propose_ms", t.propose_ms},
+                            {"proposer_passes", r.passes},
+                            {"proposer_pass_ms", r.pass_ms}};
+    if (r.name == "retrieval" && retrieval != nullptr) {
+      level["retrieval_cache"] = {{"selections", retrieval->selections},
+                                  {"chunks", retrieval->selected_chunks},
+                                  {"reselected_chunks", retrieval->reselected_chunks},
+                                  {"guest_bytes", retrieval->guest_bytes}};
+    }
+    levels.push_back(std::move(level));
+  }
+  return levels;
+}
+
+std::string Coloured(std::string_view text, TokenOrigin origin) {
+  const auto in = [&](const char* colour) { return fmt::format("\x1b[{}m{}\x1b[0m", colour, text); };
+  switch (origin) {
+    case TokenOrigin::kAccepted:
+      return in("32");
+    case TokenOrigin::kCorrected:
+      return in("31");
+    case TokenOrigin::kBonus:
+      return in("34");
+    case TokenOrigin::kPlain:
+      break;
+  }
+  return std::string(text);
+}
+
+}  // namespace triforce

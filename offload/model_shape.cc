@@ -8,8 +8,8 @@
 namespace triforce {
 namespace {
 
-constexpr std::array<std::string_view, 7> kShapeNames = {"llama2-7b",  "llama2-13b",  "llama2-70b", "llama3-8b",
-                                                         "llama3-70b", "llama3.2-1b", "llama3.2-3b"};
+constexpr std::array<std::string_view, 8> kShapeNames = {"llama-68m", "llama2-7b",  "llama2-13b",  "llama2-70b",
+                                                         "llama3-8b", "llama3-70b", "llama3.2-1b", "llama3.2-3b"};
 
 PanelSizes Sizes(LinearForm form, int64_t in_features, int64_t out_features, DType type) {
   return {LinearPanels(form, out_features), in_features * kPanelWidth * SizeOf(type)};
@@ -59,6 +59,7 @@ ModelShape ShardOf(const ModelShape& shape, int64_t devices) {
 std::optional<ModelShape> NamedShape(std::string_view name) {
   // Published config.json files of meta-llama's models; the 128K of Llama-2 are those of its long-context descendants.
   constexpr int64_t kLong = 131072;
+  if (name == "llama-68m") return ModelShape{2, 768, 3072, 12, 12, 64, 32000, 2048};  // JackFram/llama-68m, a draft
   if (name == "llama2-7b") return ModelShape{32, 4096, 11008, 32, 32, 128, 32000, kLong};
   if (name == "llama2-13b") return ModelShape{40, 5120, 13824, 40, 40, 128, 32000, kLong};
   if (name == "llama2-70b") return ModelShape{80, 8192, 28672, 64, 8, 128, 32000, kLong};

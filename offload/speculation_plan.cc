@@ -1,5 +1,6 @@
 #include "offload/speculation_plan.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -62,8 +63,10 @@ class Search {
     const double guess_ms = best_.shape.bottom == Bottom::kDraft ? t.draft_pass_ms : 0;
     double propose_ms = static_cast<double>(gamma) * guess_ms, acceptance = guessed;
     if (best_.shape.retrieval) {
-      const double tokens = draft_gamma == 0 ? 1 : ExpectedTokens(guessed, draft_gamma);
-      const double round_ms = static_cast<double>(draft_gamma) * guess_ms + t.retrieval_pass_ms;
+      // A retrieval pass gives one token more than it tests, and no more than are wanted.
+      const int64_t drafted = std::min(draft_gamma, gamma - 1);
+      const double tokens = ExpectedTokens(guessed, drafted);
+      const double round_ms = static_cast<double>(drafted) * guess_ms + t.retrieval_pass_ms;
       propose_ms = static_cast<double>(gamma) / tokens * round_ms + t.reselect_ms;
       acceptance = a.retrieval;
     }

@@ -168,9 +168,8 @@ class GenerateRun {
                     .draft_model = flags_.speculation.draft_model,
                     .complete =
                         [&](PlanInput& plan) {
-                          const ChosenSpeculation chosen = ChooseSpeculation(flags_.speculation, plan);
-                          options_.speculation = chosen.options;
-                          expected_ms_ = chosen.ms_per_token;
+                          chosen_ = ChooseSpeculation(flags_.speculation, plan);
+                          options_.speculation = chosen_.options;
                         },
                     .trace = trace.get()},
                    stop_);
@@ -192,12 +191,8 @@ class GenerateRun {
     fmt::print(stderr, "prompt {} tokens, context {}, KV {}; temperature {}, top-k {}, top-p {}, min-p {}, seed {}\n",
                prompt_tokens_, context, flags_.model.kv_type, f.temperature, f.top_k, f.top_p, f.min_p,
                options_.sampling.seed);
-    const SpeculationOptions& s = options_.speculation;
-    fmt::print(stderr, "speculation {}", Name(s.mode));
-    if (!s.mode.none()) fmt::print(stderr, ", gamma {}, draft gamma {}", s.gamma, s.draft_gamma);
-    if (s.mode.retrieval) fmt::print(stderr, ", budget {}", engine_->plan().input.options.budget_tokens);
-    fmt::print(stderr, "; {:.2f} ms per token expected\n", expected_ms_);
-    if (!s.mode.none() && Colours()) {
+    fmt::print(stderr, "speculation: {}\n", Describe(chosen_, engine_->plan()));
+    if (!chosen_.options.mode.none() && Colours()) {
       fmt::print(stderr, "{}, {} and {} tokens\n", Coloured("accepted", TokenOrigin::kAccepted),
                  Coloured("corrected", TokenOrigin::kCorrected), Coloured("bonus", TokenOrigin::kBonus));
     }
@@ -313,7 +308,7 @@ class GenerateRun {
          {{"mode", Name(options_.speculation.mode)},
           {"gamma", options_.speculation.gamma},
           {"draft_gamma", options_.speculation.draft_gamma},
-          {"expected_ms_per_token", expected_ms_}}},
+          {"expected_ms_per_token", chosen_.ms_per_token}}},
         {"levels",
          LevelsJson(Proposers(), options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
         {"seed", options_.sampling.seed},
@@ -337,7 +332,7 @@ class GenerateRun {
   std::unique_ptr<Session> session_;
   int64_t prompt_tokens_ = 0;
   double prefill_ms_ = 0;
-  double expected_ms_ = 0;  // per token
+  ChosenSpeculation chosen_;
   std::vector<Generation> samples_;
 };
 

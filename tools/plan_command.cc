@@ -17,6 +17,7 @@
 #include "tools/command.h"
 #include "tools/plan_options.h"
 #include "tools/plan_picture.h"
+#include "tools/speculation_options.h"
 
 namespace triforce {
 namespace {
@@ -32,8 +33,8 @@ struct Flags {
   int64_t devices = 1;
   std::string device;
   std::string device_memory = "auto";
-  int64_t budget = 0;
-  int64_t gamma = 0;
+  SpeculationFlags speculation;
+  std::string draft_shape;
   PlanFlags plan;
   bool json = false;
 };
@@ -68,13 +69,14 @@ int Run(const Flags& flags) {
                                                .device_memory = flags.device_memory});
   input.batch = flags.batch;
   input.devices = flags.devices;
-  input.options.budget_tokens = flags.budget;
-  input.options.gamma = flags.gamma;
+  if (!flags.draft_shape.empty()) input.draft = DraftInput{.shape = *NamedShape(flags.draft_shape)};
+  const ChosenSpeculation chosen = ChooseSpeculation(flags.speculation, input);
   const Plan plan = MakePlan(input);
   if (flags.json) {
     fmt::print("{}\n", ToJson(plan).dump(2));
   } else {
-    fmt::print("{}", PlanPicture(plan, flags.shape.empty() ? flags.model : flags.shape));
+    fmt::print("{}speculation    {}\n", PlanPicture(plan, flags.shape.empty() ? flags.model : flags.shape),
+               Describe(chosen, plan));
   }
   return 0;
 }
@@ -104,8 +106,9 @@ RunCommand AddPlanCommand(CLI::App& app) {
   command.add_option("--device-memory", f->device_memory, "most memory of each device (24G, 512M), or auto")
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
-  command.add_option("--budget", f->budget, "tokens of the retrieval cache; 0: none")->check(CLI::NonNegativeNumber);
-  command.add_option("--gamma", f->gamma, "tokens proposed a round; 0: plain decoding")->check(CLI::NonNegativeNumber);
+  AddSpeculationFlags(command, f->speculation);
+  command.add_option("--draft-shape", f->draft_shape, "a known shape for the draft, without files")
+      ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
   AddPlanFlags(command, f->plan);
   command.add_flag("--json", f->json, "as a JSON object");
   return [f](std::stop_token) { return Run(*f); };

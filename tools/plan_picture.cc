@@ -15,10 +15,11 @@ constexpr int64_t kBarColumns = 64;
 // One letter per kind of content; what is not named is '.', other.
 char LetterOf(const std::string& name) {
   if (name.find("KV") != std::string::npos) return name == "prefill KV" ? 'P' : name == "tail KV" ? 'T' : 'K';
+  if (name == "draft") return 'D';
   if (name.find("weights") != std::string::npos || name == "lm_head" || name.find("embedding") == 0) return 'W';
   if (name == "ring" || name == "staging") return 'R';
   if (name == "hidden states") return 'H';
-  if (name == "chunk means" || name == "guest pool") return 'C';
+  if (name == "chunk means" || name == "guest pool" || name == "retrieval lists") return 'C';
   return 'a';
 }
 
@@ -92,9 +93,10 @@ std::string Times(const Plan& plan) {
     text += fmt::format("verify pass    {:.2f} ms for {} rows\n", t.verify_ms, plan.input.options.gamma + 1);
   }
   if (plan.input.options.budget_tokens > 0) {
-    text +=
-        fmt::format("retrieval pass {:.2f} ms over {} tokens\n", t.retrieval_pass_ms, plan.input.options.budget_tokens);
+    text += fmt::format("retrieval pass {:.2f} ms over {} tokens, choosing them {:.2f} ms\n", t.retrieval_pass_ms,
+                        plan.input.options.budget_tokens, t.reselect_ms);
   }
+  if (plan.input.draft) text += fmt::format("draft pass     {:.2f} ms\n", t.draft_pass_ms);
   return text + fmt::format("rates          {}\n", plan.input.rates.source);
 }
 

@@ -67,7 +67,7 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
 
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input) {
   const std::optional<SpeculationMode> mode = ParseSpeculationMode(flags.mode);  // none: "auto"
-  if (mode && mode->bottom == Bottom::kDraft && flags.draft_model.empty()) {
+  if (mode && mode->bottom == Bottom::kDraft && flags.draft_model.empty() && !input.draft) {
     throw Error(ErrorKind::kUsage, "--spec " + flags.mode, "needs a draft model", "Give one with --draft-model.");
   }
   if (!flags.draft_model.empty() && (!mode || mode->bottom == Bottom::kDraft)) {
@@ -94,6 +94,15 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
                          .middle = MiddleOf(flags.middle),
                          .reselect_tokens = ReselectTokens(flags.reselect)}},
           found.ms_per_token};
+}
+
+std::string Describe(const ChosenSpeculation& chosen, const Plan& plan) {
+  const SpeculationOptions& o = chosen.options;
+  std::string text = Name(o.mode);
+  if (!o.mode.none()) text += fmt::format(", gamma {}", o.gamma);
+  if (o.draft_gamma > 0) text += fmt::format(", draft gamma {}", o.draft_gamma);
+  if (o.mode.retrieval) text += fmt::format(", budget {}", plan.input.options.budget_tokens);
+  return text + fmt::format("; {:.2f} ms per token expected", chosen.ms_per_token);
 }
 
 }  // namespace triforce

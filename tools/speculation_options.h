@@ -26,12 +26,16 @@ struct SpeculationFlags {
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);
 
-// Chooses what the flags leave open, and tells the plan what it needs to know. `input` is complete but for that.
+// Chooses what the flags leave open, and tells the plan what it needs to know. `input` is complete but for that; it may
+// have a draft already, if the flags have none.
 // Throws Error (kUsage) where flags contradict each other; as reading a draft and MakePlan do.
 struct ChosenSpeculation {
   SpeculationOptions options;
   double ms_per_token = 0;  // expected
 };
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input);
+
+// "hierarchy, gamma 24, draft gamma 1, budget 2801; 20.92 ms per token expected"
+std::string Describe(const ChosenSpeculation& chosen, const Plan& plan);
 
 }  // namespace triforce

@@ -107,12 +107,12 @@ TEST_CASE("generate runs the very plan that plan prints, and streams what it say
   nlohmann::json expected;
   for (const std::vector<std::string>& limit : limits) {
     CAPTURE(limit.size());
-    std::vector<std::string> plan_arguments = {"-m", kDemoModel, "-c", "1510", "-n", "10"};
+    std::vector<std::string> plan_arguments = {"-m", kDemoModel, "-c", "1510", "-n", "10", "--spec", "none"};
     plan_arguments.insert(plan_arguments.end(), limit.begin(), limit.end());
     const nlohmann::json plan = PlanJson(plan_arguments);
     std::vector<std::string> arguments = {"generate", "-m", kDemoModel,     "--ids",        prompt,
                                           "-n",       "10", "--ignore-eos", "--stats-json", folder.Path("s.json"),
-                                          "-s",       "1"};
+                                          "-s",       "1",  "--spec",       "none"};
     arguments.insert(arguments.end(), limit.begin(), limit.end());
     const Result result = RunAssumed(arguments);
     CAPTURE(result.err);
@@ -133,6 +133,27 @@ TEST_CASE("generate runs the very plan that plan prints, and streams what it say
                     plan["ring"]["slots"].get<int64_t>() * plan["ring"]["slot_bytes"].get<int64_t>());
     CHECK((bytes["disk_read"] > 0) == (plan["disk"]["used_bytes"] > 0));
     CHECK(folder.List() == std::vector<std::string>{"ids.json", "s.json"});
+  }
+}
+
+TEST_CASE("with a draft, too: plan and generate choose alike") {
+  const TemporaryFolder folder;
+  const std::string prompt = folder.Write("ids.json", nlohmann::json(std::vector<int>(1500, 7)).dump());
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, {"--resident-kv", "0", "--link-gbps", "0.1"}, {"--spec", "ngram+retrieval"}}) {
+    std::vector<std::string> arguments = {
+        "-m", kDemoModel,      "-n", "10", "--draft-model", "models/demo/draft", "--device-memory",
+        "1G", "--host-memory", "1G"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    std::vector<std::string> plan_arguments = arguments;
+    plan_arguments.insert(plan_arguments.end(), {"-c", "1510"});
+    const nlohmann::json plan = PlanJson(plan_arguments);
+    arguments.insert(arguments.begin(), "generate");
+    arguments.insert(arguments.end(), {"--ids", prompt, "--stats-json", folder.Path("s.json")});
+    const Result result = RunAssumed(arguments);
+    CAPTURE(result.err);
+    REQUIRE(result.exit_code == 0);
+    CHECK(ReadJson(folder.Path("s.json"))["plan"] == plan);
   }
 }
 

@@ -1,0 +1,135 @@
+// generate with speculation, as a person runs it.
+#include <doctest/doctest.h>
+
+#include "tests/cli/process.h"
+#include "tests/cli/test_files.h"
+
+namespace triforce {
+namespace {
+
+constexpr char kDraft[] = "models/demo/draft";
+
+bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// A run on the first paragraphs of the book, some 1,500 tokens.
+struct Generated {
+  std::string out, err;
+  nlohmann::json stats, ids;
+};
+
+Generated Generate(const std::vector<std::string>& more) {
+  const TemporaryFolder folder;
+  const std::string prompt = folder.Write("prompt", ReadText(kBook).substr(0, 6000));
+  std::vector<std::string> arguments = {
+      "generate",     "-m",           kDemoModel,       "-f",           prompt,          "-n", "60",
+      "--ignore-eos", "--stats-json", folder.Path("s"), "--output-ids", folder.Path("i")};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Result result = Run(arguments);
+  CAPTURE(result.err);
+  REQUIRE(result.exit_code == 0);
+  return {result.out, result.err, ReadJson(folder.Path("s")), ReadJson(folder.Path("i"))};
+}
+
+TEST_CASE("greedy text is the same in every mode, whatever is offloaded, penalised and cut into chunks") {
+  const std::vector<std::vector<std::string>> settings = {
+      {},
+      {"--resident-kv", "0", "--resident-weights", "0", "--device-memory", "200M", "--host-memory", "200M"},
+      {"--repeat-penalty", "1.3", "--presence-penalty", "0.5"},
+      {"--chunk-size", "64", "--budget", "256"}};
+  for (const std::vector<std::string>& setting : settings) {
+    const auto run = [&](std::vector<std::string> more) {
+      more.insert(more.end(), setting.begin(), setting.end());
+      more.insert(more.end(), {"--temp", "0"});
+      return Generate(more).ids;
+    };
+    const nlohmann::json expected = run({"--spec", "none"});
+    CHECK(expected.size() == 60);
+    CHECK(run({"--spec", "ngram"}) == expected);
+    CHECK(run({"--spec", "retrieval"}) == expected);
+    CHECK(run({"--spec", "ngram+retrieval", "--reselect", "20"}) == expected);
+    CHECK(run({"--spec", "draft", "--draft-model", kDraft}) == expected);
+    CHECK(run({"--spec", "hierarchy", "-M", kDraft, "--gamma", "7", "--draft-gamma", "2"}) == expected);
+    CHECK(run({"--spec", "hierarchy", "-M", kDraft, "--middle", "h2o", "--reselect", "never"}) == expected);
+  }
+}
+
+TEST_CASE("each level's figures are printed and written") {
+  const Generated run = Generate({"--spec", "hierarchy", "--draft-model", kDraft, "--gamma", "6", "-s", "1"});
+  CHECK(Contains(run.err, "retrieval: accepted 0."));
+  CHECK(Contains(run.err, " tested), "));
+  CHECK(Contains(run.err, " tokens per round"));
+  CHECK(Contains(run.err, "draft: accepted 0."));
+  CHECK(run.stats["speculation"]["mode"] == "hierarchy");
+  CHECK(run.stats["speculation"]["gamma"] == 6);
+  const nlohmann::json& levels = run.stats["levels"];
+  REQUIRE(levels.size() == 2);
+  CHECK(levels[0]["verifier"] == "full");
+  CHECK(levels[0]["proposer"] == "retrieval");
+  CHECK(levels[1]["verifier"] == "retrieval");
+  CHECK(levels[1]["proposer"] == "draft");
+  // One token was drawn from the prompt's logits; the last round may have given more than were wanted.
+  CHECK(levels[0]["tokens"] == 59);
+  CHECK(levels[0]["tested"] <= levels[0]["proposed"]);
+  CHECK(levels[0]["accepted"] <= levels[0]["tested"]);
+  CHECK(levels[0]["tested_by_position"].size() == 6);
+  CHECK(levels[0]["retrieval_cache"]["selections"] == levels[0]["rounds"]);
+  CHECK(levels[1]["rounds"] == levels[0]["proposer_passes"]);
+  CHECK(Generate({"--spec", "none", "-s", "1"}).stats["levels"].empty());
+}
+
+TEST_CASE("a run repeats with its seed; samples differ from one another") {
+  const std::vector<std::string> arguments = {"--spec", "hierarchy", "--draft-model", kDraft, "-s", "3"};
+  const Generated once = Generate(arguments);
+  CHECK(Generate(arguments).ids == once.ids);
+  std::vector<std::string> samples = arguments;
+  samples.insert(samples.end(), {"--samples", "3"});
+  const Generated several = Generate(samples);
+  REQUIRE(several.ids.size() == 3);
+  CHECK(several.ids[0] == once.ids);
+  CHECK(several.ids[1] != once.ids);
+  CHECK(several.ids[2] != several.ids[1]);
+}
+
+TEST_CASE("without flags the plan chooses; what it has chosen is said with -v") {
+  const Generated slow = Generate({"--draft-model", kDraft, "--resident-kv", "0", "--link-gbps", "0.05",
+                                   "--device-memory", "1G", "--host-memory", "1G", "-s", "1", "-v"});
+  CHECK(slow.stats["speculation"]["mode"] != "none");
+  CHECK(Contains(slow.err, "ms per token expected"));
+  CHECK(Generate({"--spec", "auto", "-s", "1"}).stats["speculation"]["mode"] != "draft");  // there is none
+}
+
+TEST_CASE("the trace shows rounds") {
+  const TemporaryFolder folder;
+  Generate({"--spec", "hierarchy", "--draft-model", kDraft, "--gamma", "6", "--draft-gamma", "2", "--trace",
+            folder.Path("t")});
+  const std::string trace = ReadText(folder.Path("t"));
+  for (const char* part : {"\"rounds\"", "\"verify pass\"", "\"retrieval pass\"", "\"draft pass\""}) {
+    CAPTURE(part);
+    CHECK(Contains(trace, part));
+  }
+}
+
+TEST_CASE("what cannot be is refused with its reason") {
+  const auto refused = [](std::vector<std::string> more, const std::string& reason) {
+    std::vector<std::string> arguments = {"generate", "-m", kDemoModel, "-p", "The old man", "-n", "5"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = Run(arguments);
+    CAPTURE(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(Contains(result.err, reason));
+  };
+  refused({"--spec", "hierarchy"}, "needs a draft model");
+  refused({"--spec", "draft", "--draft-model", kTinyModel}, "has a vocabulary of 320 tokens, the target");
+  refused({"--spec", "faster"}, "--spec");
+  refused({"--spec", "ngram", "--gamma", "0"}, "--gamma");
+  refused({"--spec", "ngram", "--gamma", "64"}, "--gamma");
+  refused({"--spec", "retrieval", "--chunk-size", "12"}, "found 12, expected 8, 16, 32");
+  refused({"--spec", "retrieval", "--budget", "31"}, "found 31, expected 0 or at least 32");
+  refused({"--spec", "retrieval", "--reselect", "sometimes"}, "expected every, never or a number of tokens");
+  refused({"--spec", "retrieval", "--middle", "oracle", "--resident-kv", "0", "-c", "2000", "--device-memory", "1G",
+           "--host-memory", "1G"},
+          "looks at all keys");
+}
+
+}  // namespace
+}  // namespace triforce

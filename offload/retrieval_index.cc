@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/core/check.h"
+#include "kernels/core/trace.h"
 #include "kernels/ops/chunk_mass.h"
 #include "kernels/ops/chunk_means.h"
 #include "kernels/ops/chunk_permute.h"
@@ -174,8 +175,9 @@ int64_t RetrievalIndex::ChunksToChoose() const {
 }
 
 void RetrievalIndex::Select(Lane& compute, Middle middle) {
-  AddMeans(compute);
   compute.Synchronize();  // what is written here may have been read by queued work
+  const int64_t begin_ns = Trace::Now();
+  AddMeans(compute);
   before_.swap(host_selected_);
   chosen_before_ = selected_at_ < 0 ? 0 : chosen_;
   complete_ = store_.tokens() / chunk_tokens_;
@@ -188,6 +190,7 @@ void RetrievalIndex::Select(Lane& compute, Middle middle) {
   stats_.selected_chunks = Heads() * chosen_;
   for (int64_t head = 0; head < Heads(); ++head) CountReselected(head);
   Locate(compute);
+  stats_.select_ms += static_cast<double>(Trace::Now() - begin_ns) * 1e-6;
 }
 
 int64_t RetrievalIndex::RecentChunks(Middle middle, int64_t first) const {

@@ -45,6 +45,7 @@ struct RetrievalStats {
   int64_t selected_chunks = 0;    // that the latest selection holds, all layers and kv_heads
   int64_t reselected_chunks = 0;  // that were not in the selection before, summed over selections
   int64_t guest_bytes = 0;        // gathered over the link
+  double select_ms = 0;           // choosing and queueing, without the gathering itself
 };
 
 class RetrievalIndex {

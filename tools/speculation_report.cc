@@ -56,7 +56,8 @@ nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const Retriev
       level["retrieval_cache"] = {{"selections", retrieval->selections},
                                   {"chunks", retrieval->selected_chunks},
                                   {"reselected_chunks", retrieval->reselected_chunks},
-                                  {"guest_bytes", retrieval->guest_bytes}};
+                                  {"guest_bytes", retrieval->guest_bytes},
+                                  {"select_ms", retrieval->select_ms}};
     }
     levels.push_back(std::move(level));
   }

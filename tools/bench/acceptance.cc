@@ -141,6 +141,20 @@ class Measurement {
   std::vector<std::vector<float>> laws_;
 };
 
+double Mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum / static_cast<double>(values.size());
+}
+
+// Of the mean; 0 where there is one value.
+double StandardError(const std::vector<double>& values) {
+  const double n = static_cast<double>(values.size()), mean = Mean(values);
+  double square = 0;
+  for (const double v : values) square += (v - mean) * (v - mean);
+  return n > 1 ? std::sqrt(square / (n - 1) / n) : 0;
+}
+
 // The prompt of "PATH" or "PATH@FIRST_TOKEN".
 std::vector<TokenId> PromptOf(const Flags& flags, const std::string& text, const Tokenizer& tokenizer) {
   const size_t at_sign = text.rfind('@');
@@ -187,16 +201,23 @@ int Run(const Flags& flags) {
     }
   }
   const auto line = [&](const std::string& name, const std::vector<double>& values) {
-    if (values.empty()) return;
-    double mean = 0, square = 0;
-    for (const double v : values) mean += v / static_cast<double>(values.size());
-    for (const double v : values) square += (v - mean) * (v - mean);
-    const double n = static_cast<double>(values.size());
-    fmt::print("  {:24} {:.3f} +- {:.3f}\n", name, mean, n > 1 ? std::sqrt(square / (n - 1) / n) : 0.0);
+    if (!values.empty()) fmt::print("  {:34} {:.3f} +- {:.3f}\n", name, Mean(values), StandardError(values));
   };
   fmt::print("mean of {} texts, with its standard error\n", flags.texts.size());
   line("draft", found.back());
   for (size_t i = 0; i < kinds.size(); ++i) line(kinds[i].name, found[i]);
+  // Text by text, so that what makes a text hard does not count.
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    for (size_t j = 0; j < kinds.size(); ++j) {
+      if (kinds[i].options.middle != Middle::kRetrieval || kinds[j].options.middle != Middle::kStreaming ||
+          kinds[i].options.reselect_tokens == 0 || kinds[i].options.budget_tokens != kinds[j].options.budget_tokens) {
+        continue;
+      }
+      std::vector<double> differences;
+      for (size_t text = 0; text < found[i].size(); ++text) differences.push_back(found[i][text] - found[j][text]);
+      line(kinds[i].name + " - " + kinds[j].name, differences);
+    }
+  }
   return 0;
 }
 

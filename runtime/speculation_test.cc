@@ -193,6 +193,89 @@ TEST_CASE("greedy: output that is folded into the store while it is retrieved fr
   }
 }
 
+std::vector<float> ReadLogits(Engine& engine, const TensorView& logits) {
+  engine.lane().Synchronize();
+  return {logits.as<float>(), logits.as<float>() + logits.elements()};
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST_CASE("a retrieval cache that holds everything gives the bits of the full cache") {
+  constexpr int64_t kPrompt = 1300;
+  for (const int64_t chunk_tokens : {8, 64}) {
+    EngineOptions base = Options({.model = kDemo, .prompt = kPrompt, .steps = 60, .rows = 0});
+    base.plan.options.chunk_tokens = chunk_tokens;
+    base.plan.options.budget_tokens = 2048;
+    for (const bool offloaded : {false, true}) {
+      EngineOptions options = base;
+      if (offloaded) options.plan.options.resident_kv_bytes = 0;
+      Engine engine(options);
+      const auto session = engine.NewSession();
+      const std::vector<TokenId> text = Tokens(kPrompt + 60, 4096);
+      session->Append(std::span(text).first(kPrompt));
+      session->EnableRetrieval({});
+      for (int64_t at = kPrompt; at < kPrompt + 60; at += 12) {
+        const auto next = std::span(text).subspan(at, 12);
+        const std::vector<float> retrieved = ReadLogits(engine, session->RetrievalPass(next, 12));
+        CHECK(SameBits(retrieved, ReadLogits(engine, session->Verify(next, 12))));
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "what the retrieval cache holds does not depend on where it lies: resident, guests, with and without a disk") {
+  constexpr int64_t kPrompt = 2900;
+  EngineOptions base = Options({.model = kDemo, .prompt = kPrompt, .steps = 120, .rows = 0});
+  base.plan.options.budget_tokens = 256;
+  base.plan.options.weighs_chunks = true;
+  const std::vector<TokenId> text = Tokens(kPrompt + 120, 4096);
+  for (const Middle middle : {Middle::kRetrieval, Middle::kStreaming, Middle::kHeavyHitters}) {
+    CAPTURE(static_cast<int>(middle));
+    std::vector<std::vector<float>> first;
+    for (const int64_t resident_blocks : {1000, 8, 0}) {  // of 16 kv_heads and layers, two whole blocks each
+      EngineOptions options = base;
+      options.plan.options.resident_kv_bytes = resident_blocks * 2 * 512 * 64 * 2 * 4;
+      Engine engine(options);
+      const auto session = engine.NewSession();
+      session->Append(std::span(text).first(kPrompt));
+      session->EnableRetrieval({.middle = middle});
+      std::vector<std::vector<float>> found;
+      for (int64_t at = kPrompt; at < kPrompt + 120; at += 10) {
+        const auto next = std::span(text).subspan(at, 10);
+        found.push_back(ReadLogits(engine, session->RetrievalPass(next, 10)));
+        const std::vector<float> full = ReadLogits(engine, session->Verify(next, 10));
+        CHECK_FALSE(SameBits(found.back(), full));  // something was left out
+      }
+      if (resident_blocks < 1000) CHECK(session->retrieval_stats().guest_bytes > 0);
+      if (first.empty()) first = found;
+      for (size_t i = 0; i < found.size(); ++i) CHECK(SameBits(found[i], first[i]));
+    }
+  }
+}
+
+TEST_CASE("what is on disk is not retrieved, and all else is") {
+  constexpr int64_t kPrompt = 2900;
+  EngineOptions options = Options({.model = kDemo, .prompt = kPrompt, .steps = 60, .rows = 0});
+  options.plan.options.budget_tokens = 4096;
+  options.plan.options.resident_kv_bytes = 0;
+  options.plan.options.host_kv_bytes = int64_t{3} * 4 * 4 * 2 * 512 * 64 * 2;  // three blocks of each head
+  options.plan.disk_bytes = kGiB;
+  Engine engine(options);
+  REQUIRE(engine.plan().layers[0].kv.disk > 0);
+  const auto session = engine.NewSession();
+  const std::vector<TokenId> text = Tokens(kPrompt + 60, 4096);
+  session->Append(std::span(text).first(kPrompt));
+  session->EnableRetrieval({});
+  session->RetrievalPass(std::span(text).subspan(kPrompt, 1), 1);
+  engine.lane().Synchronize();
+  const KvPlan& kv = engine.plan().layers[0].kv;
+  const int64_t stored = kPrompt / 512, on_disk = stored - kv.resident - kv.host;
+  CHECK(session->retrieval_stats().selected_chunks == 16 * (kPrompt / 8 - on_disk * 64));
+}
+
 // The middle level as the published code has it: behind a rejection it draws from p, not from what p has over q. (With
 // p=(.5,.5), q=(.9,.1) that makes (.7,.3).) It hands its tokens up with law p, which is not theirs.
 class PublishedMiddle final : public Proposer {

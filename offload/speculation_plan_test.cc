@@ -1,0 +1,115 @@
+#include "offload/speculation_plan.h"
+
+#include <doctest/doctest.h>
+
+#include "kernels/core/error.h"
+
+namespace triforce {
+namespace {
+
+using Bottom = SpeculationShape::Bottom;
+
+PlanInput Input() {
+  PlanInput input{.shape = *NamedShape("llama2-7b"),
+                  .draft = DraftInput{.shape = *NamedShape("llama-68m")},
+                  .context_tokens = 120000,
+                  .predict_tokens = 256,
+                  .cpu_device = false,
+                  .device_bytes = int64_t{23} << 30,
+                  .host_bytes = int64_t{128} << 30,
+                  .rates = AssumedRtx4090Rates()};
+  return input;
+}
+
+TEST_CASE("tokens of a round: those accepted in a row and one more") {
+  CHECK(ExpectedTokens(0.5, 0) == doctest::Approx(1));
+  CHECK(ExpectedTokens(0.5, 1) == doctest::Approx(1.5));
+  CHECK(ExpectedTokens(0.5, 3) == doctest::Approx(1 + 0.5 + 0.25 + 0.125));
+  CHECK(ExpectedTokens(0, 9) == doctest::Approx(1));
+  CHECK(ExpectedTokens(1, 9) == doctest::Approx(10));
+}
+
+TEST_CASE("where KV streams, the hierarchy; the slower the link, the more is proposed, and the longer a token takes") {
+  int64_t gamma = 0;
+  double ms = 0;
+  for (const double gbps : {24.0, 6.0, 1.0}) {
+    PlanInput input = Input();
+    input.link_gbps = gbps;
+    const SpeculationPlan plan = PlanSpeculation(input, {.budget_tokens = 12000});
+    CHECK(plan.shape == SpeculationShape{true, Bottom::kDraft});
+    CHECK(plan.gamma >= gamma);
+    CHECK(plan.ms_per_token > ms);
+    CHECK(plan.ms_per_token < MakePlan(InputFor(input, {}, {})).times.decode_ms / 3);
+    gamma = plan.gamma;
+    ms = plan.ms_per_token;
+  }
+}
+
+TEST_CASE("what is fixed stays; what is not there is not chosen") {
+  const PlanInput input = Input();
+  const SpeculationPlan fixed =
+      PlanSpeculation(input, {.gamma = 5, .draft_gamma = 3, .budget_tokens = 12000, .acceptance = {}});
+  CHECK(fixed.gamma == 5);
+  CHECK(fixed.draft_gamma == 3);
+  PlanInput without = input;
+  without.draft.reset();
+  CHECK(PlanSpeculation(without, {.budget_tokens = 12000}).shape == SpeculationShape{true, Bottom::kNone});
+  CHECK(PlanSpeculation(without, {.budget_tokens = 0}).shape.none());
+  const SpeculationPlan none = PlanSpeculation(input, {.shape = SpeculationShape{}, .budget_tokens = 12000});
+  CHECK(none.shape.none());
+  CHECK(none.gamma == 0);
+}
+
+TEST_CASE("the better proposals are, the more of them, and the shorter a token takes") {
+  const PlanInput input = Input();
+  int64_t gamma = 0;
+  double ms = 1e9;
+  for (const double acceptance : {0.3, 0.6, 0.9, 0.97}) {
+    const SpeculationPlan plan = PlanSpeculation(input, {.shape = SpeculationShape{true, Bottom::kDraft},
+                                                         .budget_tokens = 12000,
+                                                         .acceptance = {.retrieval = acceptance}});
+    CHECK(plan.gamma >= gamma);
+    CHECK(plan.ms_per_token < ms);
+    gamma = plan.gamma;
+    ms = plan.ms_per_token;
+  }
+  CHECK(gamma > 8);
+}
+
+TEST_CASE("a draft that never guesses right is not worth its time where nothing streams") {
+  PlanInput input = Input();
+  input.context_tokens = 2000;
+  const SpeculationPlan plan =
+      PlanSpeculation(input, {.budget_tokens = 0, .acceptance = {.draft = 0.0, .ngram = 0, .retrieval = 0}});
+  CHECK(plan.shape.none());
+}
+
+TEST_CASE("what speculation needs is in the plan's bytes; what does not fit with it is done without") {
+  PlanInput input = Input();
+  const SpeculationShape hierarchy{true, Bottom::kDraft};
+  const Plan with = MakePlan(InputFor(input, hierarchy, {.gamma = 16, .budget_tokens = 12000, .acceptance = {}}));
+  CHECK(with.device.BytesOf("draft") > int64_t{130} << 20);  // 68 million parameters in f16
+  // 12,000 tokens of 512 KiB, in whole blocks.
+  CHECK(with.device.BytesOf("guest pool") >= 12000 * (int64_t{512} << 10));
+  CHECK(with.device.BytesOf("guest pool") <= 12288 * (int64_t{512} << 10) + 32 * 256);
+  // A mean of 8 keys for each of 120,000 tokens, half of KV being keys.
+  CHECK(with.device.BytesOf("chunk means") >= 120000 / 8 * (int64_t{256} << 10));
+  CHECK(with.device.used_bytes() <= input.device_bytes);
+  int64_t low = 0, high = input.device_bytes;  // the least memory for plain decoding
+  while (high - low > 1) {
+    input.device_bytes = (low + high) / 2;
+    bool fits = true;
+    try {
+      MakePlan(InputFor(input, {}, {}));
+    } catch (const Error&) {
+      fits = false;
+    }
+    (fits ? high : low) = input.device_bytes;
+  }
+  input.device_bytes = high;
+  CHECK(PlanSpeculation(input, {.budget_tokens = 12000}).shape.none());
+  CHECK_THROWS_AS(PlanSpeculation(input, {.shape = hierarchy, .budget_tokens = 12000}), Error);
+}
+
+}  // namespace
+}  // namespace triforce

@@ -8,36 +8,24 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "kernels/core/error.h"
-#include "models/generation_config.h"
 #include "models/output_file.h"
 #include "runtime/generate.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
+#include "tools/sampling_flags.h"
 #include "tools/speculation_options.h"
 #include "tools/speculation_report.h"
 
 namespace triforce {
 namespace {
 
-// Where neither flags nor generation_config.json say: the settings that the published figures were taken with.
-constexpr float kDefaultTemperature = 0.6f;
-constexpr float kDefaultTopP = 0.9f;
 constexpr int64_t kDefaultPredict = 256;
-
-struct SamplingFlags {
-  std::optional<float> temp, top_p, min_p, repeat_penalty;
-  std::optional<int32_t> top_k;
-  float frequency_penalty = 0;
-  float presence_penalty = 0;
-  std::optional<uint64_t> seed;
-};
 
 struct GenerateFlags {
   ModelOptions model;
@@ -60,15 +48,7 @@ void AddFlags(CLI::App& app, GenerateFlags& o) {
   app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
       ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
       ->capture_default_str();
-  app.add_option("-s,--seed", o.sampling.seed, "of the random numbers; default: another one in every run")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--temp", o.sampling.temp, "temperature; 0: greedy");
-  app.add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all");
-  app.add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens that make up p; 1: all");
-  app.add_option("--min-p", o.sampling.min_p, "keep tokens at least p times as likely as the likeliest; 0: all");
-  app.add_option("--repeat-penalty", o.sampling.repeat_penalty, "against tokens of prompt and output; 1: off");
-  app.add_option("--frequency-penalty", o.sampling.frequency_penalty, "against tokens of the output, by count; 0: off");
-  app.add_option("--presence-penalty", o.sampling.presence_penalty, "against tokens of the output; 0: off");
+  AddSamplingFlags(app, o.sampling);
   app.add_option("--samples", o.samples, "independent continuations of one prompt")->check(CLI::PositiveNumber);
   app.add_option("--stop", o.stop, "text that ends the output; may be given several times")->type_name("TEXT");
   app.add_flag("--ignore-eos", o.ignore_eos, "go on behind the end-of-sequence token");
@@ -77,35 +57,10 @@ void AddFlags(CLI::App& app, GenerateFlags& o) {
   app.add_option("--stats-json", o.stats_json, "write figures of the run as a JSON object")->type_name("FILE");
 }
 
-uint64_t RandomSeed() {
-  std::random_device device;
-  return device() & 0x7fffffff;  // short enough to be typed again
-}
-
 GenerateOptions MakeOptions(const GenerateFlags& flags, const ModelConfig& config) {
-  const std::optional<GenerationConfig> defaults = ReadGenerationConfig(flags.model.model, config);
-  GenerateOptions options{.max_tokens = flags.predict, .end_of_sequence = config.eos, .stop_strings = flags.stop};
-  SamplingOptions& sampling = options.sampling;
-  sampling.filter = {.temperature = kDefaultTemperature, .top_p = kDefaultTopP};
-  if (defaults) {
-    sampling.filter = {.temperature = defaults->do_sample ? static_cast<float>(defaults->temperature) : 0.0f,
-                       .top_k = static_cast<int32_t>(defaults->top_k),
-                       .top_p = static_cast<float>(defaults->top_p),
-                       .min_p = static_cast<float>(defaults->min_p)};
-    sampling.repetition_penalty = static_cast<float>(defaults->repetition_penalty);
-    if (!defaults->eos.empty()) options.end_of_sequence = defaults->eos;
-  }
-  const SamplingFlags& f = flags.sampling;
-  sampling.filter = {.temperature = f.temp.value_or(sampling.filter.temperature),
-                     .top_k = f.top_k.value_or(sampling.filter.top_k),
-                     .top_p = f.top_p.value_or(sampling.filter.top_p),
-                     .min_p = f.min_p.value_or(sampling.filter.min_p)};
-  sampling.repetition_penalty = f.repeat_penalty.value_or(sampling.repetition_penalty);
-  sampling.frequency_penalty = f.frequency_penalty;
-  sampling.presence_penalty = f.presence_penalty;
-  sampling.seed = f.seed ? *f.seed : RandomSeed();
-  if (flags.ignore_eos) options.end_of_sequence.clear();
-  Validate(sampling);
+  GenerateOptions options{.max_tokens = flags.predict, .stop_strings = flags.stop};
+  options.sampling = MakeSamplingOptions(flags.sampling, flags.model.model, config);
+  if (!flags.ignore_eos) options.end_of_sequence = EndOfSequence(flags.model.model, config);
   for (const std::string& stop : flags.stop) {
     if (stop.empty()) throw Error(ErrorKind::kUsage, "--stop", "is empty, expected text");
   }

@@ -106,7 +106,7 @@ TEST_CASE("however a text came in, and whatever was taken back on the way, a dra
       const int64_t end = std::min<int64_t>(2600, at + step);
       const std::vector<float> logits =
           Read(engine, engine.draft()->Run(std::span(tokens).subspan(at, end - at), 1, *cache));
-      if (random() % 12 == 0) {
+      if (random() % 40 == 0) {
         CHECK(SameBits(logits, Behind(engine, std::span(tokens).first(end))));
         ++compared;
       }
@@ -116,7 +116,7 @@ TEST_CASE("however a text came in, and whatever was taken back on the way, a dra
       cache->Rewind(std::max<int64_t>(0, end - back));
       refilled += cache->tokens() < std::max<int64_t>(0, end - back);
     }
-    CHECK(compared > 5);
+    CHECK(compared > 2);
     MESSAGE(compared, " comparisons, the cache was filled anew ", refilled, " times");
   }
 }

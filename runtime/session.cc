@@ -35,6 +35,7 @@ struct Session::Impl {
     tokens.reserve(e.plan.input.context_tokens);
     speculated.reserve(e.plan.activation_rows);
     store.BeginPrompt(0);
+    if (index != nullptr) index->TakeBack(0);  // of the session before
     e.store_taken[seat] = true;
   }
 

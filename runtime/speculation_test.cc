@@ -146,19 +146,19 @@ TEST_CASE("greedy: a draft that is always wrong changes nothing") { CheckWrongDr
 TEST_CASE("long: greedy, wrong drafts, 200 prompts of 128 tokens" * doctest::skip()) { CheckWrongDrafts(200, 128); }
 
 TEST_CASE("greedy: the hierarchy on the demo pair equals plain decoding in every placement, through folds") {
-  constexpr int64_t kPrompt = 1500, kTokens = 40;
+  constexpr int64_t kPrompt = 1200, kTokens = 24;
   EngineOptions base = Options({.model = kDemo, .prompt = kPrompt, .steps = kTokens, .rows = 0});
   base.draft_directory = kDemoDraft;
   base.plan.options.budget_tokens = 128;
   base.plan.options.gamma = 6;
   // The context is full of what the model has written: its own text is what a draft can guess.
-  std::vector<TokenId> prompt = Tokens(kPrompt - 600, 4096, 5), expected;
+  std::vector<TokenId> prompt = Tokens(kPrompt - 200, 4096, 5), expected;
   {
     EngineOptions plain = base;
     plain.plan.options.budget_tokens = 0;
     plain.draft_directory.clear();
     Engine engine(plain);
-    const std::vector<TokenId> text = GreedyTokens(engine, prompt, 600, {});
+    const std::vector<TokenId> text = GreedyTokens(engine, prompt, 200, {});
     prompt.insert(prompt.end(), text.begin(), text.end());
     expected = GreedyTokens(engine, prompt, kTokens, {});
   }
@@ -175,8 +175,35 @@ TEST_CASE("greedy: the hierarchy on the demo pair equals plain decoding in every
   }
 }
 
+TEST_CASE("drawn text is a function of prompt and seed, whatever the engine has done before") {
+  constexpr int64_t kTokens = 40;
+  EngineOptions options = Options({.model = kDemo, .prompt = 700, .steps = kTokens, .rows = 0});
+  options.draft_directory = kDemoDraft;
+  options.plan.options.budget_tokens = 64;
+  options.plan.options.gamma = 6;
+  Engine engine(options);
+  const auto drawn = [&](std::span<const TokenId> prompt, uint64_t seed) {
+    const auto session = engine.NewSession();
+    GenerateOptions generate{.speculation = {.mode = *ParseSpeculationMode("hierarchy"), .gamma = 6},
+                             .max_tokens = kTokens};
+    generate.sampling.filter = {.temperature = 0.8f, .top_p = 0.95f};
+    generate.sampling.seed = seed;
+    const TensorView logits = session->Append(prompt);
+    return Generate(*session, engine, logits, generate, nullptr, {});
+  };
+  const std::vector<TokenId> prompt = Tokens(700, 4096, 1), other = Tokens(3, 4096, 2);
+  const Generation first = drawn(prompt, 1);
+  const Generation short_one = drawn(other, 1);
+  CHECK(drawn(prompt, 2).tokens != first.tokens);
+  const Generation again = drawn(prompt, 1);
+  CHECK(again.tokens == first.tokens);
+  CHECK(again.proposers[0].tests.accepted == first.proposers[0].tests.accepted);
+  CHECK(again.proposers[1].tests.tested == first.proposers[1].tests.tested);
+  CHECK(drawn(other, 1).tokens == short_one.tokens);
+}
+
 TEST_CASE("greedy: output that is folded into the store while it is retrieved from") {
-  constexpr int64_t kPrompt = 700, kTokens = 2300;
+  constexpr int64_t kPrompt = 700, kTokens = 1300;
   EngineOptions options = Options({.model = kDemo, .prompt = kPrompt, .steps = kTokens, .rows = 0});
   options.draft_directory = kDemoDraft;
   options.plan.predict_tokens = 100;  // a tail of two blocks

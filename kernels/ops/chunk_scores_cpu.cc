@@ -19,21 +19,6 @@ namespace {
 constexpr int64_t kChunksPerItem = 256;
 
 template <typename T>
-HWY_INLINE float Product(const float* HWY_RESTRICT q, const T* HWY_RESTRICT mean, int64_t count) {
-  LaneSum sum;
-  const int64_t whole = count / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) sum.MulAdd(i / kLanes, LoadFloats(q + i), LoadFloats(mean + i));
-  if (whole < count) {
-    float rest_q[kSumLanes] = {};
-    T rest_mean[kSumLanes] = {};
-    std::copy(q + whole, q + count, rest_q);
-    std::copy(mean + whole, mean + count, rest_mean);
-    sum.MulAdd(whole / kLanes, LoadFloats(rest_q), LoadFloats(rest_mean));
-  }
-  return sum.Total();
-}
-
-template <typename T>
 void Scores(const ChunkScoresArgs& args, int64_t kv_head, int64_t first, int64_t end) {
   const int64_t head_dim = args.q.dim(1), group = args.q.dim(0) / args.means.dim(0);
   const T* const means = args.means.as<T>() + kv_head * args.means.stride(0);
@@ -41,7 +26,7 @@ void Scores(const ChunkScoresArgs& args, int64_t kv_head, int64_t first, int64_t
   for (int64_t chunk = first; chunk < end; ++chunk) {
     float best = -std::numeric_limits<float>::infinity();
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      best = std::max(best, Product(args.q.as<float>() + head * head_dim, means + chunk * head_dim, head_dim));
+      best = std::max(best, DotProduct(args.q.as<float>() + head * head_dim, means + chunk * head_dim, head_dim));
     }
     scores[chunk] = best;
   }

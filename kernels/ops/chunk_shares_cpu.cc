@@ -17,21 +17,6 @@ namespace triforce {
 namespace HWY_NAMESPACE {
 namespace {
 
-template <typename T>
-HWY_INLINE float Product(const float* HWY_RESTRICT q, const T* HWY_RESTRICT mean, int64_t count) {
-  LaneSum sum;
-  const int64_t whole = count / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) sum.MulAdd(i / kLanes, LoadFloats(q + i), LoadFloats(mean + i));
-  if (whole < count) {
-    float rest_q[kSumLanes] = {};
-    T rest_mean[kSumLanes] = {};
-    std::copy(q + whole, q + count, rest_q);
-    std::copy(mean + whole, mean + count, rest_mean);
-    sum.MulAdd(whole / kLanes, LoadFloats(rest_q), LoadFloats(rest_mean));
-  }
-  return sum.Total();
-}
-
 // shares += softmax(logits). `logits` has room for a vector more, and is used up.
 void AddSoftmax(float* HWY_RESTRICT logits, int64_t count, float* HWY_RESTRICT shares) {
   const FloatTag d;
@@ -58,7 +43,7 @@ void SharesOfHead(const ChunkSharesArgs& args, int64_t kv_head, float* logits) {
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       const float* const q = args.q.as<float>() + row * args.q.stride(0) + head * head_dim;
       for (int64_t chunk = 0; chunk < args.chunks; ++chunk) {
-        logits[chunk] = args.scale * Product(q, means + chunk * head_dim, head_dim);
+        logits[chunk] = args.scale * DotProduct(q, means + chunk * head_dim, head_dim);
       }
       AddSoftmax(logits, args.chunks, shares);
     }

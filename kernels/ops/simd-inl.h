@@ -13,6 +13,7 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/core/dtype.h"
@@ -103,6 +104,22 @@ class LaneSum {
  private:
   FloatVec parts_[kVectors];
 };
+
+// The product of two vectors of `count` elements, in sixteen partial sums.
+template <typename T>
+HWY_INLINE float DotProduct(const float* HWY_RESTRICT a, const T* HWY_RESTRICT b, int64_t count) {
+  LaneSum sum;
+  const int64_t whole = count / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) sum.MulAdd(i / kLanes, LoadFloats(a + i), LoadFloats(b + i));
+  if (whole < count) {
+    float rest_a[kSumLanes] = {};
+    T rest_b[kSumLanes] = {};
+    std::copy(a + whole, a + count, rest_a);
+    std::copy(b + whole, b + count, rest_b);
+    sum.MulAdd(whole / kLanes, LoadFloats(rest_a), LoadFloats(rest_b));
+  }
+  return sum.Total();
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace triforce

@@ -32,8 +32,11 @@ struct PlanOptions {
   int64_t chunk_tokens = 8;    // of one chunk, by which KV is ranked and retrieved; a multiple of 8 that divides 512
   int64_t budget_tokens = 0;   // of the retrieval cache; 0: there is none
   bool weighs_chunks = false;  // the retrieval cache holds heavy hitters, whose shares of attention are summed up
-  int64_t gamma = 0;           // tokens proposed a round; 0: plain decoding
-  int64_t draft_gamma = 0;     // tokens drafted for a retrieval pass
+  // Tokens that are proposed a round, and drafted for a retrieval pass, as times are predicted; 0: plain decoding. And
+  // the most that any round proposes, where gamma adapts; no less than gamma counts.
+  int64_t gamma = 0;
+  int64_t draft_gamma = 0;
+  int64_t most_gamma = 0;
 
   bool operator==(const PlanOptions&) const = default;
 };
@@ -123,6 +126,7 @@ struct PlanTimes {
   double retrieval_pass_ms = 0;  // of draft_gamma + 1 rows, where there is a budget
   double reselect_ms = 0;        // choosing its chunks anew and fetching those that are streamed
   double verify_ms = 0;          // a pass of gamma + 1 rows over all KV
+  double verify_compute_ms = 0;  // of which computing alone
   double draft_pass_ms = 0;      // where there is a draft
   bool operator==(const PlanTimes&) const = default;
 };

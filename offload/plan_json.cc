@@ -59,7 +59,8 @@ json OptionsJson(const PlanOptions& o) {
           {"budget_tokens", o.budget_tokens},
           {"weighs_chunks", o.weighs_chunks},
           {"gamma", o.gamma},
-          {"draft_gamma", o.draft_gamma}};
+          {"draft_gamma", o.draft_gamma},
+          {"most_gamma", o.most_gamma}};
 }
 
 json TierJson(const TierPlan& tier) {
@@ -123,7 +124,8 @@ json ToJson(const Plan& plan) {
         {"retrieval_pass_ms", t.retrieval_pass_ms},
         {"reselect_ms", t.reselect_ms},
         {"draft_pass_ms", t.draft_pass_ms},
-        {"verify_ms", t.verify_ms}}}};
+        {"verify_ms", t.verify_ms},
+        {"verify_compute_ms", t.verify_compute_ms}}}};
 }
 
 }  // namespace triforce

@@ -78,7 +78,7 @@ RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
   sizes.first_places = std::max<int64_t>(1, kSinkTokens / chunk);
   sizes.last_places = sizes.budget_chunks;
   sizes.list_blocks = KvBlocks(sizes.budget_chunks * chunk + kListedTail);
-  sizes.kept_rows = std::max(input.options.gamma + 1, kScoredRows) + 2 * kScoredRows;
+  sizes.kept_rows = std::max({input.options.gamma + 1, input.options.most_gamma + 1, kScoredRows}) + 2 * kScoredRows;
   return sizes;
 }
 

@@ -48,9 +48,8 @@ class Times {
     t.decode_compute_ms = ComputeMs(1, KvBytes(prompt_), StreamedSlots());
     t.decode_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.decode_compute_ms);
     const int64_t gamma = input_.options.gamma, budget = input_.options.budget_tokens;
-    t.verify_ms = gamma == 0 ? t.decode_ms
-                             : Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms),
-                                          ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots()));
+    t.verify_compute_ms = ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots());
+    t.verify_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.verify_compute_ms);
     if (budget > 0) {
       const double tokens = std::min(static_cast<double>(budget), prompt_);
       t.retrieval_pass_ms = Overlapped(Ms(StreamedWeightBytes(), link_gbps_),

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "offload/plan.h"
+#include "offload/round_costs.h"
 
 namespace triforce {
 
@@ -28,13 +29,13 @@ struct SpeculationShape {
 
 struct SpeculationPlan {
   SpeculationShape shape;
-  int64_t gamma = 0;
-  int64_t draft_gamma = 0;
-  double ms_per_token = 0;
+  RoundChoices rounds;  // that a run may choose from
+  Round round;          // of them, which is expected to be the cheapest
 };
 
 struct SpeculationChoices {
-  std::optional<SpeculationShape> shape;  // what is left open is chosen
+  // What is left open is chosen. Where the shape is, a run may do without parts of the one that is chosen.
+  std::optional<SpeculationShape> shape;
   std::optional<int64_t> gamma, draft_gamma;
   int64_t budget_tokens = 0;  // of a retrieval cache, if there is to be one
   AcceptanceRates acceptance;
@@ -48,7 +49,7 @@ PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const 
 // input.draft is there. Throws Error as MakePlan does, where not even plain decoding fits.
 SpeculationPlan PlanSpeculation(const PlanInput& input, const SpeculationChoices& choices);
 
-// Tokens of a round: those accepted in a row, at most gamma, and one more (Leviathan et al., arXiv 2211.17192).
-double ExpectedTokens(double acceptance, int64_t gamma);
+// What is assumed of a shape's proposers.
+RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const AcceptanceRates& rates);
 
 }  // namespace triforce

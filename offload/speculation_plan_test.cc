@@ -21,14 +21,6 @@ PlanInput Input() {
   return input;
 }
 
-TEST_CASE("tokens of a round: those accepted in a row and one more") {
-  CHECK(ExpectedTokens(0.5, 0) == doctest::Approx(1));
-  CHECK(ExpectedTokens(0.5, 1) == doctest::Approx(1.5));
-  CHECK(ExpectedTokens(0.5, 3) == doctest::Approx(1 + 0.5 + 0.25 + 0.125));
-  CHECK(ExpectedTokens(0, 9) == doctest::Approx(1));
-  CHECK(ExpectedTokens(1, 9) == doctest::Approx(10));
-}
-
 TEST_CASE("where KV streams, the hierarchy; the slower the link, the more is proposed, and the longer a token takes") {
   int64_t gamma = 0;
   double ms = 0;
@@ -37,11 +29,11 @@ TEST_CASE("where KV streams, the hierarchy; the slower the link, the more is pro
     input.link_gbps = gbps;
     const SpeculationPlan plan = PlanSpeculation(input, {.budget_tokens = 12000});
     CHECK(plan.shape == SpeculationShape{true, Bottom::kDraft});
-    CHECK(plan.gamma >= gamma);
-    CHECK(plan.ms_per_token > ms);
-    CHECK(plan.ms_per_token < MakePlan(InputFor(input, {}, {})).times.decode_ms / 3);
-    gamma = plan.gamma;
-    ms = plan.ms_per_token;
+    CHECK(plan.round.gamma >= gamma);
+    CHECK(plan.round.ms_per_token > ms);
+    CHECK(plan.round.ms_per_token < MakePlan(InputFor(input, {}, {})).times.decode_ms / 3);
+    gamma = plan.round.gamma;
+    ms = plan.round.ms_per_token;
   }
 }
 
@@ -49,15 +41,15 @@ TEST_CASE("what is fixed stays; what is not there is not chosen") {
   const PlanInput input = Input();
   const SpeculationPlan fixed =
       PlanSpeculation(input, {.gamma = 5, .draft_gamma = 3, .budget_tokens = 12000, .acceptance = {}});
-  CHECK(fixed.gamma == 5);
-  CHECK(fixed.draft_gamma == 3);
+  CHECK(fixed.round.gamma == 5);
+  CHECK(fixed.round.draft_gamma == 3);
   PlanInput without = input;
   without.draft.reset();
   CHECK(PlanSpeculation(without, {.budget_tokens = 12000}).shape == SpeculationShape{true, Bottom::kNone});
   CHECK(PlanSpeculation(without, {.budget_tokens = 0}).shape.none());
   const SpeculationPlan none = PlanSpeculation(input, {.shape = SpeculationShape{}, .budget_tokens = 12000});
   CHECK(none.shape.none());
-  CHECK(none.gamma == 0);
+  CHECK(none.round.gamma == 0);
 }
 
 TEST_CASE("the better proposals are, the more of them, and the shorter a token takes") {
@@ -68,10 +60,10 @@ TEST_CASE("the better proposals are, the more of them, and the shorter a token t
     const SpeculationPlan plan = PlanSpeculation(input, {.shape = SpeculationShape{true, Bottom::kDraft},
                                                          .budget_tokens = 12000,
                                                          .acceptance = {.retrieval = acceptance}});
-    CHECK(plan.gamma >= gamma);
-    CHECK(plan.ms_per_token < ms);
-    gamma = plan.gamma;
-    ms = plan.ms_per_token;
+    CHECK(plan.round.gamma >= gamma);
+    CHECK(plan.round.ms_per_token < ms);
+    gamma = plan.round.gamma;
+    ms = plan.round.ms_per_token;
   }
   CHECK(gamma > 8);
 }

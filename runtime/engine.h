@@ -136,6 +136,9 @@ class Session {
   void RewindRetrieval(int64_t tokens);
   const RetrievalStats& retrieval_stats() const;
 
+  // Lets the transfers of the next verify pass begin now, where they would wait for a retrieval pass to begin first.
+  void Prefetch();
+
   // Makes room in the tail for `rows` tokens, so that passes of no more than them do not fold it.
   void ReserveTail(int64_t rows);
 

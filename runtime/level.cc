@@ -15,10 +15,21 @@ void LevelStats::Add(const LevelStats& other) {
   handed_out += other.handed_out;
   propose_ms += other.propose_ms;
   verify_ms += other.verify_ms;
-  for (size_t i = 0; i < std::min(tested_by_position.size(), other.tested_by_position.size()); ++i) {
+  const size_t places = std::max(tested_by_position.size(), other.tested_by_position.size());
+  tested_by_position.resize(places);
+  accepted_by_position.resize(places);
+  for (size_t i = 0; i < other.tested_by_position.size(); ++i) {
     tested_by_position[i] += other.tested_by_position[i];
     accepted_by_position[i] += other.accepted_by_position[i];
   }
+}
+
+void LevelStats::Clear() {
+  std::fill(tested_by_position.begin(), tested_by_position.end(), 0);
+  std::fill(accepted_by_position.begin(), accepted_by_position.end(), 0);
+  LevelStats cleared{.tested_by_position = std::move(tested_by_position),
+                     .accepted_by_position = std::move(accepted_by_position)};
+  *this = std::move(cleared);
 }
 
 Level::Level(Proposer* below, Verifier& verifier, Chance& chance, std::vector<TokenId> tokens,

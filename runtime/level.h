@@ -37,8 +37,8 @@ struct LevelStats {
   int64_t tested = 0;    // up to the first rejection in each round
   int64_t accepted = 0;
   int64_t handed_out = 0;                     // accepted, drawn after a rejection, and drawn behind all proposals
-  std::vector<int64_t> tested_by_position;    // [gamma]
-  std::vector<int64_t> accepted_by_position;  // [gamma]
+  std::vector<int64_t> tested_by_position;    // [the level's largest gamma]
+  std::vector<int64_t> accepted_by_position;  // [the same]
   double propose_ms = 0;                      // in the proposer
   double verify_ms = 0;                       // in the verifier
 
@@ -46,8 +46,10 @@ struct LevelStats {
   double tokens_per_round() const {
     return rounds == 0 ? 0 : static_cast<double>(handed_out) / static_cast<double>(rounds);
   }
-  // Of several runs with the same gamma.
+  // Of several rounds or runs.
   void Add(const LevelStats& other);
+  // As if nothing had happened. Allocates nothing.
+  void Clear();
 };
 
 class Level final : public Proposer {
@@ -66,7 +68,9 @@ class Level final : public Proposer {
 
   // The most tokens that a round tests from now on.
   void set_gamma(int64_t gamma);
+  // Since ClearStats, or from the beginning.
   const LevelStats& stats() const { return stats_; }
+  void ClearStats() { stats_.Clear(); }
   // Whether the latest round ended with a token drawn after a rejection, and not with one behind all proposals.
   bool rejected() const { return rejected_; }
   std::span<const TokenId> tokens() const { return sequence_.tokens(); }

@@ -216,6 +216,8 @@ void Session::EnableRetrieval(const RetrievalOptions& options) {
                                                      : impl_->engine.plan.input.options.budget_tokens);
 }
 
+void Session::Prefetch() { impl_->BeginFullPass(); }
+
 int64_t Session::retrieval_tokens() const { return impl_->retrieval_tokens(); }
 
 void Session::RewindRetrieval(int64_t tokens) {

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "kernels/core/check.h"
 #include "runtime/draft_proposer.h"
 #include "runtime/model_verifiers.h"
 #include "runtime/ngram_proposer.h"
+#include "runtime/round_policy.h"
+#include "runtime/routed_proposer.h"
 #include "runtime/row_laws.h"
 
 namespace triforce {
@@ -64,10 +67,16 @@ struct Speculation::Parts {
   std::unique_ptr<DraftProposer> draft_proposer;
   std::unique_ptr<NgramProposer> ngram_proposer;
   std::unique_ptr<RetrievalVerifier> retrieval;
-  std::unique_ptr<Level> middle;  // null where there is none
+  std::unique_ptr<Level> middle;           // null where there is none
+  std::unique_ptr<RoutedProposer> routed;  // null where there is one way only
   std::unique_ptr<Level> top;
+  std::optional<RoundPolicy> policy;
+
+  // What the levels' tests have come to, by who proposed: to the full cache, and to the retrieval cache.
+  LevelStats plain_rounds, retrieval_rounds, bottom_rounds, middle_rounds;
 
   Proposer* below_top() const {
+    if (routed != nullptr) return routed.get();
     if (middle != nullptr) return middle.get();
     return bottom();
   }
@@ -83,12 +92,13 @@ Speculation::Speculation(Engine& engine, Session& session, const TensorView& log
       session_(session),
       sampling_(sampling),
       options_(options),
+      most_gamma_(options.adapts && !options.adapts->gamma ? options.adapts->most_gamma : options.gamma),
       sequence_(sequence),
       chance_(sampling.seed),
       parts_(std::make_unique<Parts>()) {
-  TF_CHECK(!options.mode.none() && options.gamma >= 1 && options.gamma <= kMostGamma && options.draft_gamma >= 0,
-           "gamma {}, draft gamma {}", options.gamma, options.draft_gamma);
-  given_.reserve(options.gamma + 1);
+  TF_CHECK(!options.mode.none() && most_gamma_ >= 1 && most_gamma_ <= kMostGamma && options.draft_gamma >= 0,
+           "gamma {}, draft gamma {}", most_gamma_, options.draft_gamma);
+  given_.reserve(most_gamma_ + 1);
   RowLaws laws(engine.lane(), engine.config().vocab, sampling, session.tokens(), session.context_tokens());
   std::vector<float> law(laws.vocab());
   std::vector<double> weights(laws.vocab());
@@ -112,36 +122,57 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   const auto laws = [&] {
     return RowLaws(engine_.lane(), engine_.config().vocab, sampling_, session_.tokens(), session_.context_tokens());
   };
-  const int64_t bottom_most = std::max<int64_t>(1, options_.mode.retrieval ? options_.draft_gamma : options_.gamma);
   if (options_.mode.bottom == Bottom::kDraft) {
     TF_CHECK(engine_.draft() != nullptr, "no draft model");
     p.draft = std::make_unique<DraftVerifier>(*engine_.draft(), laws());
     p.draft->TakeIn(session_.tokens());
-    p.draft_proposer = std::make_unique<DraftProposer>(
-        *p.draft, chance_, tokens,
-        DraftOptions{
-            .most = bottom_most, .sequence = sequence_, .number = kBottom, .trace = trace("draft", "draft pass")});
+    p.draft_proposer = std::make_unique<DraftProposer>(*p.draft, chance_, tokens,
+                                                       DraftOptions{.most = std::max(most_gamma_, options_.draft_gamma),
+                                                                    .sequence = sequence_,
+                                                                    .number = kBottom,
+                                                                    .trace = trace("draft", "draft pass")});
   } else if (options_.mode.bottom == Bottom::kNgram) {
     p.ngram_proposer = std::make_unique<NgramProposer>(tokens, session_.context_tokens() + kMostGamma + 1);
   }
   if (options_.mode.retrieval) {
     session_.EnableRetrieval(options_.retrieval);
     p.retrieval = std::make_unique<RetrievalVerifier>(session_, laws());
-    const int64_t gamma = options_.mode.bottom == Bottom::kNone ? 0 : options_.draft_gamma;
+    const int64_t most_below = options_.adapts ? std::max(options_.draft_gamma, kMostDraftGamma) : options_.draft_gamma;
     p.middle = std::make_unique<Level>(p.bottom(), *p.retrieval, chance_, tokens,
-                                       LevelOptions{.gamma = gamma,
-                                                    .most = options_.gamma,
+                                       LevelOptions{.gamma = options_.mode.bottom == Bottom::kNone ? 0 : most_below,
+                                                    .most = most_gamma_,
                                                     .sequence = sequence_,
                                                     .number = kMiddle,
                                                     .trace = trace("retrieval", "retrieval pass")});
+    if (p.bottom() != nullptr) p.routed = std::make_unique<RoutedProposer>(*p.middle, *p.bottom());
   }
   p.full = std::make_unique<FullVerifier>(session_, laws());
   p.top = std::make_unique<Level>(p.below_top(), *p.full, chance_, std::move(tokens),
-                                  LevelOptions{.gamma = options_.gamma,
-                                               .most = options_.gamma + 1,
+                                  LevelOptions{.gamma = most_gamma_,
+                                               .most = most_gamma_ + 1,
                                                .sequence = sequence_,
                                                .number = kTop,
                                                .trace = trace("rounds", "verify pass")});
+  if (options_.adapts) {
+    p.policy.emplace(*options_.adapts, CostsOf(engine_.plan()), AssumedAcceptance(options_.mode, options_.assumed));
+  }
+}
+
+Round Speculation::NextRound() const {
+  if (parts_->policy) return parts_->policy->next();
+  return {.retrieval = options_.mode.retrieval,
+          .gamma = options_.gamma,
+          .draft_gamma = options_.mode.retrieval && parts_->bottom() != nullptr ? options_.draft_gamma : 0};
+}
+
+void Speculation::NoteRound(const Round& round) {
+  Parts& p = *parts_;
+  const LevelStats& top = p.top->stats();
+  (round.gamma == 0 ? p.plain_rounds : round.retrieval ? p.retrieval_rounds : p.bottom_rounds).Add(top);
+  if (round.retrieval) p.middle_rounds.Add(p.middle->stats());
+  if (p.policy) p.policy->Note(top, round.retrieval ? &p.middle->stats() : nullptr);
+  p.top->ClearStats();
+  if (p.middle != nullptr) p.middle->ClearStats();
 }
 
 std::span<const GivenToken> Speculation::Next(int64_t most) {
@@ -151,31 +182,46 @@ std::span<const GivenToken> Speculation::Next(int64_t most) {
     given_.push_back({first_token_, TokenOrigin::kPlain});
     return given_;
   }
-  most = std::min(most, options_.gamma + 1);
+  Parts& p = *parts_;
+  const Round round = NextRound();
+  most = std::min(most, round.gamma + 1);
   session_.ReserveTail(most);
-  for (const Proposal& proposal : parts_->top->Round(most, ++round_)) {
+  p.top->set_gamma(round.gamma);
+  if (round.retrieval) {
+    p.middle->set_gamma(round.draft_gamma);
+  } else {
+    session_.Prefetch();
+  }
+  if (p.routed != nullptr) p.routed->set_past_upper(!round.retrieval);
+  for (const Proposal& proposal : p.top->Round(most, ++round_)) {
     given_.push_back({proposal.token, TokenOrigin::kAccepted});
   }
-  given_.back().origin = parts_->top->rejected() ? TokenOrigin::kCorrected : TokenOrigin::kBonus;
+  given_.back().origin = round.gamma == 0    ? TokenOrigin::kPlain
+                         : p.top->rejected() ? TokenOrigin::kCorrected
+                                             : TokenOrigin::kBonus;
+  NoteRound(round);
   return given_;
 }
 
 std::vector<ProposerReport> Speculation::Report() const {
   const Parts& p = *parts_;
   std::vector<ProposerReport> reports;
-  const auto add_bottom = [&](const Level& above) {
+  const auto add_bottom = [&](const char* verifier, const LevelStats& tests) {
+    if (p.bottom() == nullptr) return;
+    const bool first = reports.empty() || reports.back().name == "retrieval";
     if (p.draft_proposer != nullptr) {
-      reports.push_back({"draft", above.stats(), p.draft_proposer->passes(), p.draft_proposer->pass_ms()});
-    } else if (p.ngram_proposer != nullptr) {
-      reports.push_back({"ngram", above.stats(), 0, above.stats().propose_ms});
+      reports.push_back(
+          {"draft", verifier, tests, first ? p.draft_proposer->passes() : 0, first ? p.draft_proposer->pass_ms() : 0});
+    } else {
+      reports.push_back({"ngram", verifier, tests, 0, tests.propose_ms});
     }
   };
-  if (p.middle != nullptr) {
-    reports.push_back({"retrieval", p.top->stats(), p.middle->stats().rounds, p.middle->stats().verify_ms});
-    if (options_.mode.bottom != Bottom::kNone) add_bottom(*p.middle);
-  } else {
-    add_bottom(*p.top);
+  if (options_.mode.retrieval) {
+    reports.push_back({"retrieval", "full", p.retrieval_rounds, p.middle_rounds.rounds, p.middle_rounds.verify_ms});
+    add_bottom("retrieval", p.middle_rounds);
   }
+  if (!options_.mode.retrieval || p.bottom_rounds.rounds > 0) add_bottom("full", p.bottom_rounds);
+  if (p.plain_rounds.rounds > 0) reports.push_back({"none", "full", p.plain_rounds});
   return reports;
 }
 

@@ -6,6 +6,7 @@
 //   hierarchy            gamma tokens             draft_gamma tokens               draft model
 //   ngram+retrieval      gamma tokens             draft_gamma tokens               lookup in the text
 //
+// Rounds may do without parts of a mode where that is cheaper, as far as SpeculationOptions::adapts lets them.
 // Whatever the mode, the tokens' law is the target's (level.h). Not thread-safe; session and engine outlive it.
 #pragma once
 
@@ -19,6 +20,7 @@
 
 #include "kernels/core/tensor.h"
 #include "models/token_id.h"
+#include "offload/round_costs.h"
 #include "offload/speculation_plan.h"
 #include "runtime/chance.h"
 #include "runtime/engine.h"
@@ -37,13 +39,14 @@ std::optional<SpeculationMode> ParseSpeculationMode(std::string_view name);
 std::string Name(const SpeculationMode& mode);
 std::span<const std::string_view> SpeculationModeNames();
 
-// Tokens that one pass of the full cache can verify.
-inline constexpr int64_t kMostGamma = 63;
-
 struct SpeculationOptions {
   SpeculationMode mode;
   int64_t gamma = 8;        // tokens proposed to the top level in a round; 1 to kMostGamma
   int64_t draft_gamma = 2;  // and to the middle level
+  // Where it is there, rounds adapt to the acceptance that the run measures (round_policy.h), and choose from these:
+  // gammas are what is expected of them.
+  std::optional<RoundChoices> adapts = {};
+  AcceptanceRates assumed = {};
   RetrievalOptions retrieval = {};
 };
 
@@ -54,12 +57,13 @@ struct GivenToken {
   TokenOrigin origin = TokenOrigin::kPlain;
 };
 
-// Figures of one proposer, as the level above it has tested it; and of the passes that it took.
+// Figures of one proposer, as a level above it has tested it; and of the passes that it took.
 struct ProposerReport {
-  std::string name;  // "retrieval", "draft", "ngram"
-  LevelStats tests;  // of the level above
-  int64_t passes = 0;
-  double pass_ms = 0;  // of all passes together
+  std::string name;      // "retrieval", "draft", "ngram"; "none": rounds without proposals
+  std::string verifier;  // "full", "retrieval"
+  LevelStats tests;      // of the verifier's level
+  int64_t passes = 0;    // of the proposer; in its first report only, where there are two
+  double pass_ms = 0;    // of all passes together
 
   // Of several runs.
   void Add(const ProposerReport& other);
@@ -77,17 +81,20 @@ class Speculation {
   // them the sequence is at most one token longer than the context.
   std::span<const GivenToken> Next(int64_t most);
 
-  // From the top down. Passes of the full cache are the first one's tests.rounds.
+  // From the top down. Passes of the full cache are the rounds of all whose verifier it is.
   std::vector<ProposerReport> Report() const;
 
  private:
   struct Parts;
   void Build(std::vector<TokenId> tokens);
+  Round NextRound() const;
+  void NoteRound(const Round& round);
 
   Engine& engine_;
   Session& session_;
   const SamplingOptions sampling_;
   const SpeculationOptions options_;
+  const int64_t most_gamma_;
   const uint32_t sequence_;
   SeededChance chance_;
   std::unique_ptr<Parts> parts_;

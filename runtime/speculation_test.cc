@@ -81,6 +81,17 @@ void CheckGreedy(int prompts, int64_t tokens) {
           differences += GreedyTokens(engine, prompt, tokens, options, &happened) != expected;
           ++runs;
         }
+        // Rounds that adapt, and go any way there is.
+        SpeculationOptions adapting{.mode = *ParseSpeculationMode(mode)};
+        const bool bottom = adapting.mode.bottom != Bottom::kNone;
+        adapting.adapts = {.plain = i % 2 == 0,
+                           .retrieval = adapting.mode.retrieval,
+                           .bottom = bottom,
+                           .below = adapting.mode.retrieval && bottom,
+                           .below_or_not = true,
+                           .most_gamma = kGammas.back()};
+        differences += GreedyTokens(engine, prompt, tokens, adapting) != expected;
+        ++runs;
       }
     }
     CHECK(happened.none);

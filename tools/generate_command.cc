@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -206,11 +207,12 @@ class GenerateRun {
   std::vector<ProposerReport> Proposers() const {
     std::vector<ProposerReport> sums;
     for (const Generation& sample : samples_) {
-      if (sums.empty()) {
-        sums = sample.proposers;
-        continue;
+      for (const ProposerReport& report : sample.proposers) {
+        const auto same = std::find_if(sums.begin(), sums.end(), [&](const ProposerReport& r) {
+          return r.name == report.name && r.verifier == report.verifier;
+        });
+        same == sums.end() ? sums.push_back(report) : same->Add(report);
       }
-      for (size_t i = 0; i < sample.proposers.size(); ++i) sums[i].Add(sample.proposers[i]);
     }
     return sums;
   }

@@ -49,8 +49,9 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->capture_default_str();
   app.add_option("-M,--draft-model,--md", f.draft_model, "model directory of a draft with the same vocabulary")
       ->type_name("DIR");
-  app.add_option("--gamma", f.gamma, "tokens proposed for each verify pass")->check(CLI::Range(int64_t{1}, kMostGamma));
-  app.add_option("--draft-gamma", f.draft_gamma, "tokens drafted for each retrieval pass")
+  app.add_option("--gamma", f.gamma, "tokens proposed for each verify pass; default: adapts to what is accepted")
+      ->check(CLI::Range(int64_t{1}, kMostGamma));
+  app.add_option("--draft-gamma", f.draft_gamma, "tokens drafted for each retrieval pass; default: adapts")
       ->check(CLI::Range(int64_t{0}, kMostGamma));
   app.add_option("--budget", f.budget, "tokens of the retrieval cache; default: a tenth of the prompt")
       ->check(CLI::PositiveNumber);
@@ -83,24 +84,28 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
                              .budget_tokens = flags.budget.value_or(std::max(least, prompt / kBudgetShare)),
                              .acceptance = {}};
   const SpeculationPlan found = PlanSpeculation(input, choices);
-  choices.gamma = found.gamma;
-  choices.draft_gamma = found.draft_gamma;
   input = InputFor(input, found.shape, choices);
+  input.options.gamma = found.round.gamma;
+  input.options.draft_gamma = found.round.draft_gamma;
   input.options.weighs_chunks = input.options.weighs_chunks && found.shape.retrieval;
   return {{.mode = found.shape,
-           .gamma = found.gamma,
-           .draft_gamma = found.draft_gamma,
+           .gamma = found.round.gamma,
+           .draft_gamma = found.round.draft_gamma,
+           .adapts = found.rounds,
+           .assumed = choices.acceptance,
            .retrieval = {.on = found.shape.retrieval,
                          .middle = MiddleOf(flags.middle),
                          .reselect_tokens = ReselectTokens(flags.reselect)}},
-          found.ms_per_token};
+          found.round.ms_per_token};
 }
 
 std::string Describe(const ChosenSpeculation& chosen, const Plan& plan) {
   const SpeculationOptions& o = chosen.options;
   std::string text = Name(o.mode);
+  const bool adapts = o.adapts && !(o.adapts->gamma && (o.adapts->draft_gamma || !o.adapts->below));
   if (!o.mode.none()) text += fmt::format(", gamma {}", o.gamma);
   if (o.draft_gamma > 0) text += fmt::format(", draft gamma {}", o.draft_gamma);
+  if (!o.mode.none() && adapts) text += " to begin with";
   if (o.mode.retrieval) text += fmt::format(", budget {}", plan.input.options.budget_tokens);
   return text + fmt::format("; {:.2f} ms per token expected", chosen.ms_per_token);
 }

@@ -9,22 +9,27 @@ namespace {
 
 double Per(double sum, int64_t count) { return count == 0 ? 0 : sum / static_cast<double>(count); }
 
-// The verifier of the level that has tested the i-th proposer.
-std::string VerifierOf(std::span<const ProposerReport> reports, size_t i) {
-  return i == 0 ? "full" : reports[i - 1].name;
-}
-
 }  // namespace
 
 std::string SpeculationLines(std::span<const ProposerReport> reports) {
   std::string lines;
-  if (!reports.empty()) {
-    const LevelStats& top = reports[0].tests;
-    lines += fmt::format("verify: {} passes of {:.2f} ms\n", top.rounds, Per(top.verify_ms, top.rounds));
-  }
+  int64_t passes = 0;
+  double ms = 0;
   for (const ProposerReport& r : reports) {
-    lines += fmt::format("{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round", r.name, r.tests.acceptance(),
-                         r.tests.accepted, r.tests.tested, r.tests.tokens_per_round());
+    if (r.verifier != "full") continue;
+    passes += r.tests.rounds;
+    ms += r.tests.verify_ms;
+  }
+  if (!reports.empty()) lines += fmt::format("verify: {} passes of {:.2f} ms\n", passes, Per(ms, passes));
+  for (const ProposerReport& r : reports) {
+    if (r.name == "none") {
+      lines += fmt::format("without proposals: {} rounds\n", r.tests.rounds);
+      continue;
+    }
+    const bool second = &r != reports.data() && (&r)[-1].name == r.name;
+    lines += fmt::format("{}{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round", r.name,
+                         second ? ", straight to the full cache" : "", r.tests.acceptance(), r.tests.accepted,
+                         r.tests.tested, r.tests.tokens_per_round());
     if (r.passes > 0) lines += fmt::format(", {} passes of {:.2f} ms", r.passes, Per(r.pass_ms, r.passes));
     lines += "\n";
   }
@@ -33,10 +38,9 @@ std::string SpeculationLines(std::span<const ProposerReport> reports) {
 
 nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const RetrievalStats* retrieval) {
   nlohmann::json levels = nlohmann::json::array();
-  for (size_t i = 0; i < reports.size(); ++i) {
-    const ProposerReport& r = reports[i];
+  for (const ProposerReport& r : reports) {
     const LevelStats& t = r.tests;
-    nlohmann::json level = {{"verifier", VerifierOf(reports, i)},
+    nlohmann::json level = {{"verifier", r.verifier},
                             {"proposer", r.name},
                             {"rounds", t.rounds},
                             {"proposed", t.proposed},

@@ -5,9 +5,9 @@
 
 namespace triforce {
 
-LlamaState LlamaState::Rows(int64_t rows) const {
-  const auto first = [rows](const TensorView& t) { return t.Slice(0, 0, rows); };
-  return {first(hidden), first(normed), first(qkv), first(attended), first(ffn), first(cos), first(sin)};
+LlamaState LlamaState::Slice(int64_t begin, int64_t end) const {
+  const auto of = [&](const TensorView& t) { return t.Slice(0, begin, end); };
+  return {of(hidden), of(normed), of(qkv), of(attended), of(ffn), of(cos), of(sin)};
 }
 
 void LlamaLayer(Lane& lane, const ModelConfig& config, const LlamaLayerAccess& access, const LlamaState& state) {

@@ -43,8 +43,9 @@ struct LlamaState {
   TensorView cos;       // [rows, head_dim / 2]
   TensorView sin;       // [rows, head_dim / 2]
 
-  // The same for the first `rows` rows.
-  LlamaState Rows(int64_t rows) const;
+  // The same for the first `rows` rows; for rows [begin, end).
+  LlamaState Rows(int64_t rows) const { return Slice(0, rows); }
+  LlamaState Slice(int64_t begin, int64_t end) const;
 };
 
 // A pass' queries, keys and values in one layer, RoPE applied.

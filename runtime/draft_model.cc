@@ -18,6 +18,9 @@ std::string Quoted(const Tokenizer& tokenizer, int64_t id) {
   return fmt::format("\"{}\"", tokenizer.PieceOf(TokenId{static_cast<int32_t>(id)}).text);
 }
 
+// Tokens that a sequence may have besides those whose logits are wanted, to be taken in in the same pass.
+constexpr int64_t kCaughtUp = 3;
+
 }  // namespace
 
 DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,
@@ -38,6 +41,7 @@ DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lan
     one.sin = state_.sin.Slice(0, row, row + 1);
     forward_.Position(0, one);
   }
+  parts_.reserve(kDraftRows);
   lane.Synchronize();
 }
 
@@ -46,28 +50,55 @@ std::unique_ptr<StreamingCache> DraftModel::NewCache() const {
                                           forward_.attention_memory());
 }
 
-TensorView DraftModel::RunPass(std::span<const TokenId> tokens, StreamingCache& cache) {
-  const LlamaState state = state_.Rows(static_cast<int64_t>(tokens.size()));
-  forward_.Embed(tokens, state);
-  cache.Begin(static_cast<int64_t>(tokens.size()));
-  for (int64_t layer = 0; layer < config_.layers; ++layer) forward_.Layer(layer, state, linears_, cache);
-  cache.End();
-  return state.hidden;
+void DraftModel::RunPass(std::span<const PassRows> parts) {
+  int64_t rows = 0;
+  for (const PassRows& part : parts) {
+    forward_.Embed(part.tokens, state_.Slice(rows, rows + part.rows()));
+    static_cast<StreamingCache*>(part.cache)->Begin(part.rows());
+    rows += part.rows();
+  }
+  SplitAttention split(parts);
+  AttentionCache& cache = parts.size() == 1 ? *parts[0].cache : split;
+  for (int64_t layer = 0; layer < config_.layers; ++layer) forward_.Layer(layer, state_.Rows(rows), linears_, cache);
+  for (const PassRows& part : parts) static_cast<StreamingCache*>(part.cache)->End();
 }
 
 void DraftModel::RunPasses(std::span<const TokenId> tokens, StreamingCache& cache) {
   const int64_t before = cache.tokens(), end = before + static_cast<int64_t>(tokens.size());
   while (cache.tokens() < end) {
     const int64_t first = cache.Next(end);
-    RunPass(tokens.subspan(first - before, std::min(kDraftRows, end - first)), cache);
+    const PassRows part{.tokens = tokens.subspan(first - before, std::min(kDraftRows, end - first)), .cache = &cache};
+    RunPass({&part, 1});
   }
 }
 
+TensorView DraftModel::Run(std::span<const DraftRequest> requests) {
+  parts_.clear();
+  for (const DraftRequest& r : requests) {
+    const int64_t tokens = static_cast<int64_t>(r.tokens.size());
+    TF_CHECK(r.rows >= 1 && r.rows <= tokens, "{} rows of {}", r.rows, tokens);
+    const int64_t together = std::min(tokens, r.rows + kCaughtUp);
+    RunPasses(r.tokens.first(tokens - together), *r.cache);
+    parts_.push_back({.tokens = r.tokens.last(together), .cache = r.cache});
+  }
+  RunPass(parts_);
+  if (requests.size() == 1)
+    return forward_.Logits(state_.hidden, parts_[0].rows() - requests[0].rows, requests[0].rows);
+  // The rows whose logits are wanted, side by side.
+  int64_t row = 0, wanted = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    row += parts_[i].rows();
+    const TensorView from = state_.hidden.Slice(0, row - requests[i].rows, row);
+    lane_.Copy(forward_.hidden_block(1).Slice(0, wanted, wanted + requests[i].rows).data(), from.data(), from.bytes(),
+               "gather rows");
+    wanted += requests[i].rows;
+  }
+  return forward_.Logits(forward_.hidden_block(1), 0, wanted);
+}
+
 TensorView DraftModel::Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache) {
-  const int64_t alone = static_cast<int64_t>(tokens.size()) - rows;
-  TF_CHECK(rows >= 1 && rows <= kDraftRows && alone >= 0, "{} rows of {}", rows, tokens.size());
-  RunPasses(tokens.first(alone), cache);  // the last rows come in a pass of their own
-  return forward_.Logits(RunPass(tokens.last(rows), cache), 0, rows);
+  const DraftRequest request{&cache, tokens, rows};
+  return Run({&request, 1});
 }
 
 void DraftModel::TakeIn(std::span<const TokenId> tokens, StreamingCache& cache) {

@@ -22,6 +22,14 @@
 
 namespace triforce {
 
+// What a sequence wants of a draft's pass: its next tokens taken into its cache, and the logits behind the last `rows`
+// of them.
+struct DraftRequest {
+  StreamingCache* cache = nullptr;
+  std::span<const TokenId> tokens;
+  int64_t rows = 1;
+};
+
 class DraftModel {
  public:
   // `input`: the target's plan input, whose draft this is. `progress` as in Weights. Throws Error.
@@ -31,16 +39,20 @@ class DraftModel {
   const ModelConfig& config() const { return config_; }
   std::unique_ptr<StreamingCache> NewCache() const;
 
-  // Queues: `tokens` into the cache, behind those that it has, and the logits behind the last `rows` of them: f32
-  // [rows, vocab], until the next call. The lane reads `tokens` when it comes to them. REQUIRES: 1 <= rows <=
-  // kDraftRows, and no more than there are tokens.
+  // Queues one pass for several sequences, each of which gets the bits that it would get alone: their tokens into
+  // their caches, behind those that these have, and what comes before the last kDraftRows of them in passes of its own.
+  // Gives logits request by request: f32 [rows, vocab], until the next call; of all requests together f32 [sum of rows,
+  // vocab]. The lane reads tokens when it comes to them. REQUIRES: each cache once; 1 <= rows <= tokens; all that is
+  // left for the common pass, at most kDraftRows rows.
+  TensorView Run(std::span<const DraftRequest> requests);
+  // For one sequence.
   TensorView Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache);
   // The same without logits. Waits for the lane.
   void TakeIn(std::span<const TokenId> tokens, StreamingCache& cache);
 
  private:
   void RunPasses(std::span<const TokenId> tokens, StreamingCache& cache);
-  TensorView RunPass(std::span<const TokenId> tokens, StreamingCache& cache);
+  void RunPass(std::span<const PassRows> parts);
 
   Lane& lane_;
   const ModelConfig config_;
@@ -52,6 +64,7 @@ class DraftModel {
   Forward forward_;
   StreamedLinears linears_;
   LlamaState state_;
+  std::vector<PassRows> parts_;  // of a pass that is being queued; its memory is reserved once
 };
 
 // Throws Error (kUsage) where `draft` has another vocabulary than `target`: another number of tokens, or, where both

@@ -108,6 +108,9 @@ void Engine::Impl::MakePasses() {
     }
   }
   store_taken.assign(plan.input.batch, false);
+  scheduled_stores.reserve(plan.input.batch);
+  group.reserve(plan.input.batch);
+  parts.reserve(plan.input.batch);
 }
 
 // Work that is queued may still use what is about to go.
@@ -120,32 +123,28 @@ Engine::Impl::~Impl() {
   }
 }
 
-void Engine::Impl::Schedule(Passes passes, const KvStore& store) {
-  if (ring == nullptr || (scheduled == passes && scheduled_store == &store)) return;
+void Engine::Impl::Schedule(Passes passes, std::span<const KvStore* const> stores) {
+  if (ring == nullptr) return;
+  if (scheduled == passes && std::ranges::equal(stores, scheduled_stores)) return;
   std::vector<Transfer> transfers;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     AppendWeightTransfers(weights->store(), layer, std::array{LayerMatrix::kQkv}, transfers);
-    if (passes != Passes::kRetrieval) {
-      for (const StreamedEntries& run : store.Streamed(layer)) transfers.push_back(run.transfer);
+    for (const KvStore* const store : stores) {
+      for (const StreamedEntries& run : store->Streamed(layer)) transfers.push_back(run.transfer);
     }
     AppendWeightTransfers(weights->store(), layer,
                           std::array{LayerMatrix::kAttentionOut, LayerMatrix::kGateUp, LayerMatrix::kDown}, transfers);
   }
   ring->SetSchedule(std::move(transfers), /*waits_behind_passes=*/passes == Passes::kFullOnDemand);
   scheduled = passes;
-  scheduled_store = &store;
+  scheduled_stores.assign(stores.begin(), stores.end());
   pass_begun = true;
 }
 
 void Engine::Impl::Unschedule() {
   if (ring != nullptr) ring->SetSchedule({});
   scheduled = Passes::kNone;
-}
-
-void Engine::Impl::BeginPass() {
-  if (scheduled != Passes::kFullOnDemand || pass_begun) return;
-  ring->BeginPass();
-  pass_begun = true;
+  scheduled_stores.clear();
 }
 
 Engine::~Engine() = default;
@@ -159,6 +158,14 @@ Lane& Engine::lane() { return *impl_->compute; }
 DraftModel* Engine::draft() { return impl_->draft.get(); }
 
 Trace* Engine::trace() { return impl_->options.trace; }
+
+void Engine::Verify(std::span<const PassRequest> requests) { impl_->Verify(requests); }
+
+void Engine::Retrieve(std::span<const PassRequest> requests) { impl_->Retrieve(requests); }
+
+TensorView Engine::PassLogits(std::span<const PassRequest> requests, size_t first, size_t count) {
+  return impl_->PassLogits(requests, first, count);
+}
 
 PeakBytes Engine::peak_bytes() const {
   const int64_t device = impl_->device->peak_bytes();

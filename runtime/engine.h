@@ -70,6 +70,13 @@ struct WaitTimes {
   double copy_ms = 0;
 };
 
+// What a sequence wants of a pass: its next tokens taken in, and the logits behind the last `rows` of them.
+struct PassRequest {
+  Session* session = nullptr;
+  std::span<const TokenId> tokens;
+  int64_t rows = 1;
+};
+
 class Engine {
  public:
   // Plans and loads the model. Throws Error: files (kInvalidInput, kIo, kUnsupported), memory (kOutOfMemory), options
@@ -89,6 +96,16 @@ class Engine {
   // An empty sequence with room for the plan's context. Throws Error (kUsage) where as many sequences as the plan has
   // room for (PlanInput::batch) live already.
   std::unique_ptr<Session> NewSession();
+
+  // Passes of several sequences at once, each of which gets the bits that it would get alone: as Session::Verify and
+  // Session::RetrievalPass, but weights are read, and cross the link, once for all of them. What a verify pass streams
+  // is on its way early where the next one is of the same sequences in the same order. REQUIRES: sessions of this
+  // engine, each once; all tokens together fit the plan's activation_rows.
+  void Verify(std::span<const PassRequest> requests);
+  void Retrieve(std::span<const PassRequest> requests);
+  // Queues: the logits that requests [first, first + count) of the latest pass asked for, f32 [rows, vocab], until the
+  // next call. REQUIRES: 64 rows at most; more than one request only where each wants all of its rows.
+  TensorView PassLogits(std::span<const PassRequest> requests, size_t first = 0, size_t count = 1);
 
   PeakBytes peak_bytes() const;
   const TransferCounters& transfers() const;

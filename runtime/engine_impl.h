@@ -45,21 +45,32 @@ struct Engine::Impl {
   std::vector<std::unique_ptr<KvStore>> stores;  // one a sequence
   std::vector<bool> store_taken;
   std::vector<std::unique_ptr<RetrievalIndex>> indices;  // of the stores; none where the plan has no budget
-  // What the ring is filled for.
+  // What the ring is filled for: passes over all KV of some sequences, each behind the one before or only after
+  // BeginPass; or retrieval passes, which stream weights alone.
   enum class Passes { kNone, kFull, kFullOnDemand, kRetrieval };
   Passes scheduled = Passes::kNone;
-  const KvStore* scheduled_store = nullptr;
-  bool pass_begun = false;  // of kFullOnDemand: the next pass' transfers are on their way
+  std::vector<const KvStore*> scheduled_stores;
+  std::vector<const KvStore*> group;  // of the latest pass over all KV: the next one is expected to be of the same
+  bool pass_begun = false;            // of kFullOnDemand: the next pass' transfers are on their way
+  std::vector<PassRows> parts;        // of a pass that is being queued; its memory is reserved once
 
   ~Impl();
   void MakeTiers(const Checkpoint& checkpoint);
   void MakePasses();
-  // From now on the ring is filled for such passes of `store`: over all KV, each behind the one before or only after
-  // BeginPass; or retrieval passes, which stream weights alone. For none.
-  void Schedule(Passes passes, const KvStore& store);
+
+  void Schedule(Passes passes, std::span<const KvStore* const> stores);
   void Unschedule();
-  // Lets the next pass' transfers go, where they wait.
-  void BeginPass();
+
+  // engine_passes.cc:
+  // Lets the transfers of the next pass over all KV go, of those sequences; `on_demand`: those of the pass after it
+  // wait until then. Of the latest group, if `store` is of it; of `store` alone, if not.
+  void BeginFullPass(std::span<const KvStore* const> stores, bool on_demand);
+  void BeginNextFullPass(const KvStore& store, bool on_demand);
+  void RunFullPass(std::span<const PassRows> rows);
+  // Engine's, of the same names.
+  void Verify(std::span<const PassRequest> requests);
+  void Retrieve(std::span<const PassRequest> requests);
+  TensorView PassLogits(std::span<const PassRequest> requests, size_t first = 0, size_t count = 1);
 };
 
 }  // namespace triforce

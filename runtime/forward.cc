@@ -11,7 +11,6 @@
 #include "kernels/ops/rope.h"
 
 namespace triforce {
-
 Forward::Forward(const ForwardContext& context)
     : lane_(context.compute),
       config_(context.config),
@@ -91,13 +90,21 @@ void Forward::Layer(int64_t layer, const LlamaState& state, LinearLayers& linear
 }
 
 void Forward::Run(const Pass& pass) {
-  const int64_t rows = static_cast<int64_t>(pass.tokens.size());
-  TF_CHECK(rows >= 1 && rows <= max_rows() && pass.first_position + rows <= positions_.dim(0), "{} rows at {}", rows,
-           pass.first_position);
+  int64_t rows = 0;
+  for (const PassRows& part : pass.parts) rows += part.rows();
+  TF_CHECK(rows >= 1 && rows <= max_rows(), "{} rows", rows);
   const LlamaState state = state_.Rows(rows);
-  Embed(pass.tokens, state);
-  Position(pass.first_position, state);
-  for (int64_t layer = 0; layer < config_.layers; ++layer) Layer(layer, state, pass.linears, pass.cache);
+  int64_t first = 0;
+  for (const PassRows& part : pass.parts) {
+    TF_CHECK(part.first_position + part.rows() <= positions_.dim(0), "{} rows at {}", part.rows(), part.first_position);
+    const LlamaState of_part = state.Slice(first, first + part.rows());
+    Embed(part.tokens, of_part);
+    Position(part.first_position, of_part);
+    first += part.rows();
+  }
+  SplitAttention split(pass.parts);
+  AttentionCache& cache = pass.parts.size() == 1 ? *pass.parts[0].cache : split;
+  for (int64_t layer = 0; layer < config_.layers; ++layer) Layer(layer, state, pass.linears, cache);
 }
 
 TensorView Forward::Logits(const TensorView& hidden, int64_t first, int64_t rows) {

@@ -15,6 +15,7 @@
 #include "offload/transfer_counters.h"
 #include "runtime/load_weights.h"
 #include "runtime/segmented_attention.h"
+#include "runtime/split_attention.h"
 
 namespace triforce {
 
@@ -28,12 +29,10 @@ struct ForwardContext {
   TransferCounters& counters;
 };
 
-// Rows of one pass: consecutive tokens of a sequence.
+// Rows of one or several sequences that go through the model together. A row's bits do not depend on the others.
 struct Pass {
-  std::span<const TokenId> tokens;  // read when the lane comes to it: they must stay where they are until then
-  int64_t first_position = 0;
+  std::span<const PassRows> parts;
   LinearLayers& linears;
-  AttentionCache& cache;
 };
 
 class Forward {

@@ -45,8 +45,10 @@ class TextStream {
 // A token at a time, each drawn from the logits behind the one before.
 class PlainDecoding {
  public:
-  PlainDecoding(Engine& engine, Session& session, const TensorView& logits, const GenerateOptions& options)
+  PlainDecoding(Engine& engine, Session& session, const TensorView& logits, const GenerateOptions& options,
+                Passes& passes)
       : session_(session),
+        passes_(passes),
         sequence_(options.sequence),
         sampler_(engine.lane(), engine.config().vocab, options.sampling),
         history_(engine.config().vocab),
@@ -55,7 +57,7 @@ class PlainDecoding {
   }
 
   std::span<const GivenToken> Next() {
-    if (round_ > 0) logits_ = session_.Append({&given_.token, 1});
+    if (round_ > 0) logits_ = passes_.Verify(session_, {&given_.token, 1}, 1);
     given_ = {sampler_.Sample(logits_, history_, {.sequence = sequence_, .round = round_++}), TokenOrigin::kPlain};
     history_.AddOutput(given_.token);
     return {&given_, 1};
@@ -63,6 +65,7 @@ class PlainDecoding {
 
  private:
   Session& session_;
+  Passes& passes_;
   const uint32_t sequence_;
   Sampler sampler_;
   TokenHistory history_;
@@ -74,7 +77,7 @@ class PlainDecoding {
 }  // namespace
 
 Generation Generate(Session& session, Engine& engine, TensorView logits, const GenerateOptions& options,
-                    const Tokenizer* tokenizer, const TakeText& take, std::stop_token stop) {
+                    const Tokenizer* tokenizer, const TakeText& take, std::stop_token stop, Passes& passes) {
   const int64_t room = session.context_tokens() - static_cast<int64_t>(session.tokens().size());
   const int64_t most = options.max_tokens < 0 ? room : std::min(options.max_tokens, room);
   TextStream text(tokenizer, options, take);
@@ -85,9 +88,9 @@ Generation Generate(Session& session, Engine& engine, TensorView logits, const G
   std::optional<PlainDecoding> plain;
   std::optional<Speculation> speculation;
   if (options.speculation.mode.none()) {
-    plain.emplace(engine, session, logits, options);
+    plain.emplace(engine, session, logits, options, passes);
   } else if (most > 0) {
-    speculation.emplace(engine, session, logits, options.sampling, options.speculation, options.sequence);
+    speculation.emplace(engine, session, logits, options.sampling, options.speculation, options.sequence, passes);
   }
   const auto begin = std::chrono::steady_clock::now();
   result.prepare_ms = std::chrono::duration<double, std::milli>(begin - prepare).count();

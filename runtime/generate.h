@@ -12,6 +12,7 @@
 
 #include "models/token_id.h"
 #include "runtime/engine.h"
+#include "runtime/passes.h"
 #include "runtime/sampling_options.h"
 #include "runtime/speculation.h"
 
@@ -45,8 +46,9 @@ using TakeText = std::function<void(std::string_view text, TokenOrigin origin)>;
 // text to `take` as soon as it is known to be text: whole UTF-8 characters, nothing that may turn out to belong to a
 // stop string. `tokenizer` may be null where neither text nor stop strings are wanted (REQUIRES); `take` may be empty.
 // After it, session.tokens() may end with tokens that are not in the result.
-// Throws Error as Session::Append, Sampler::Sample and Speculation do.
+// `passes`: who runs them. Throws Error as Session::Append, Sampler::Sample and Speculation do.
 Generation Generate(Session& session, Engine& engine, TensorView logits, const GenerateOptions& options,
-                    const Tokenizer* tokenizer, const TakeText& take, std::stop_token stop = {});
+                    const Tokenizer* tokenizer, const TakeText& take, std::stop_token stop = {},
+                    Passes& passes = PassesAlone());
 
 }  // namespace triforce

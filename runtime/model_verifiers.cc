@@ -4,7 +4,7 @@ namespace triforce {
 
 void FullVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {
   laws_.Set(this->tokens(), tokens);
-  laws_.Write(session_.Verify(tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
+  laws_.Write(passes_.Verify(session_, tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
 }
 
 void RetrievalVerifier::Rewind(int64_t tokens) {
@@ -16,14 +16,14 @@ void RetrievalVerifier::Run(std::span<const TokenId> tokens, std::span<float> la
   // What a verify pass has taken in needs no retrieval pass any more.
   if (laws_.tokens() < this->tokens()) laws_.Set(laws_.tokens(), session_.tokens().subspan(laws_.tokens()));
   laws_.Set(this->tokens(), tokens);
-  laws_.Write(session_.RetrievalPass(tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
+  laws_.Write(passes_.Retrieve(session_, tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
 }
 
 void DraftVerifier::TakeIn(std::span<const TokenId> tokens) { model_.TakeIn(tokens, *cache_); }
 
 void DraftVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {
   laws_.Set(this->tokens(), tokens);
-  laws_.Write(model_.Run(tokens, static_cast<int64_t>(laws.size()) / vocab(), *cache_), laws);
+  laws_.Write(passes_.Draft(model_, *cache_, tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
 }
 
 }  // namespace triforce

@@ -1,7 +1,7 @@
 // Models as levels see them (verifier.h): the target with its full and its retrieval cache, and a draft with its
 // streaming cache.
 //
-// Not thread-safe. Sessions and models outlive their verifiers.
+// Not thread-safe. Sessions, models and passes outlive their verifiers.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "runtime/draft_model.h"
 #include "runtime/engine.h"
+#include "runtime/passes.h"
 #include "runtime/row_laws.h"
 #include "runtime/verifier.h"
 
@@ -17,7 +18,8 @@ namespace triforce {
 
 class FullVerifier final : public Verifier {
  public:
-  FullVerifier(Session& session, RowLaws laws) : session_(session), laws_(std::move(laws)) {}
+  FullVerifier(Session& session, RowLaws laws, Passes& passes = PassesAlone())
+      : passes_(passes), session_(session), laws_(std::move(laws)) {}
 
   int64_t vocab() const override { return laws_.vocab(); }
   int64_t tokens() const override { return static_cast<int64_t>(session_.tokens().size()); }
@@ -25,6 +27,7 @@ class FullVerifier final : public Verifier {
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
 
  private:
+  Passes& passes_;
   Session& session_;
   RowLaws laws_;
 };
@@ -32,7 +35,8 @@ class FullVerifier final : public Verifier {
 // The target with its retrieval cache; Session::EnableRetrieval has been called.
 class RetrievalVerifier final : public Verifier {
  public:
-  RetrievalVerifier(Session& session, RowLaws laws) : session_(session), laws_(std::move(laws)) {}
+  RetrievalVerifier(Session& session, RowLaws laws, Passes& passes = PassesAlone())
+      : passes_(passes), session_(session), laws_(std::move(laws)) {}
 
   int64_t vocab() const override { return laws_.vocab(); }
   int64_t tokens() const override { return session_.retrieval_tokens(); }
@@ -40,13 +44,15 @@ class RetrievalVerifier final : public Verifier {
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
 
  private:
+  Passes& passes_;
   Session& session_;
   RowLaws laws_;
 };
 
 class DraftVerifier final : public Verifier {
  public:
-  DraftVerifier(DraftModel& model, RowLaws laws) : model_(model), cache_(model.NewCache()), laws_(std::move(laws)) {}
+  DraftVerifier(DraftModel& model, RowLaws laws, Passes& passes = PassesAlone())
+      : passes_(passes), model_(model), cache_(model.NewCache()), laws_(std::move(laws)) {}
 
   int64_t vocab() const override { return laws_.vocab(); }
   int64_t tokens() const override { return cache_->tokens(); }
@@ -56,6 +62,7 @@ class DraftVerifier final : public Verifier {
   void TakeIn(std::span<const TokenId> tokens);
 
  private:
+  Passes& passes_;
   DraftModel& model_;
   const std::unique_ptr<StreamingCache> cache_;
   RowLaws laws_;

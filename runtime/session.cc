@@ -7,143 +7,131 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/error.h"
-#include "runtime/engine_impl.h"
-#include "runtime/retrieval_cache.h"
+#include "runtime/session_impl.h"
 
 namespace triforce {
 
-struct Session::Impl {
-  Engine::Impl& engine;
-  const size_t seat;
-  KvStore& store;
-  RetrievalIndex* const index;  // null where the plan has no budget
-  DecodeCache cache;
-  std::optional<RetrievalCache> retrieval_cache;
-  std::vector<TokenId> tokens;  // its memory is reserved once: queued passes read it
-  // Retrieval passes: what a run may choose, and the tokens that the latest ones have added behind `tokens`.
-  RetrievalOptions retrieval;
-  std::vector<TokenId> speculated;  // its memory is reserved once
-  int64_t retrieval_end = 0;        // in tokens, if behind the others
+namespace {
 
-  Impl(Engine::Impl& e, size_t seat)
-      : engine(e),
-        seat(seat),
-        store(*e.stores[seat]),
-        index(e.indices.empty() ? nullptr : e.indices[seat].get()),
-        cache(e.forward->attention_memory(), store, e.ring.get(), index, Scale(e)) {
-    if (index != nullptr) retrieval_cache.emplace(e.forward->attention_memory(), store, *index, Scale(e));
-    tokens.reserve(e.plan.input.context_tokens);
-    speculated.reserve(e.plan.activation_rows);
-    store.BeginPrompt(0);
-    if (index != nullptr) index->TakeBack(0);  // of the session before
-    e.store_taken[seat] = true;
+float Scale(const ModelConfig& config) { return 1 / std::sqrt(static_cast<float>(config.head_dim)); }
+
+}  // namespace
+
+Session::Impl::Impl(Engine::Impl& e, size_t taken_seat)
+    : engine(e),
+      seat(taken_seat),
+      store(*e.stores[seat]),
+      index(e.indices.empty() ? nullptr : e.indices[seat].get()),
+      cache(e.forward->attention_memory(), store, e.ring.get(), index, Scale(e.config)) {
+  if (index != nullptr) retrieval_cache.emplace(e.forward->attention_memory(), store, *index, Scale(e.config));
+  tokens.reserve(e.plan.input.context_tokens);
+  speculated.reserve(e.plan.activation_rows);
+  store.BeginPrompt(0);
+  if (index != nullptr) index->TakeBack(0);  // of the session before
+  e.store_taken[seat] = true;
+}
+
+bool Session::Impl::Run(std::span<const TokenId> more, const TakeHidden& take, const ProgressFunction& progress,
+                        std::stop_token stop) {
+  CheckTokens(more);
+  return tokens.empty() ? RunPrompt(more, take, progress, stop) : RunPasses(more, take, progress, stop);
+}
+
+bool Session::Impl::RunPrompt(std::span<const TokenId> prompt, const TakeHidden& take, const ProgressFunction& progress,
+                              std::stop_token stop) {
+  const int64_t total = static_cast<int64_t>(prompt.size());
+  engine.Unschedule();
+  tokens.assign(prompt.begin(), prompt.end());
+  const bool done = engine.prefill->Run({.tokens = tokens,
+                                         .store = store,
+                                         .ring = engine.ring.get(),
+                                         .index = index,
+                                         .progress =
+                                             [&](int64_t rows, int64_t all_rows) {
+                                               if (progress) progress(rows * total / all_rows, total);
+                                             },
+                                         .stop = stop,
+                                         .take = take});
+  if (!done) {
+    tokens.clear();
+    return false;
   }
+  engine.link->FinishStores();
+  if (progress) progress(total, total);
+  return true;
+}
 
-  static float Scale(const Engine::Impl& e) { return 1 / std::sqrt(static_cast<float>(e.config.head_dim)); }
-
-  // What is done with a block of hidden states, of rows from position `first` on.
-  using TakeHidden = std::function<void(const TensorView& hidden, int64_t first)>;
-
-  // Takes in all of `more`; calls take with each block of their hidden states. False where it was stopped.
-  bool Run(std::span<const TokenId> more, const TakeHidden& take, const ProgressFunction& progress,
-           std::stop_token stop) {
-    CheckTokens(more);
-    return tokens.empty() ? RunPrompt(more, take, progress, stop) : RunPasses(more, take, progress, stop);
+bool Session::Impl::RunPasses(std::span<const TokenId> more, const TakeHidden& take, const ProgressFunction& progress,
+                              std::stop_token stop) {
+  const int64_t total = static_cast<int64_t>(more.size());
+  const KvStore* const self = &store;
+  for (int64_t done = 0; done < total;) {
+    if (progress) progress(done, total);
+    if (stop.stop_requested()) return false;
+    FoldFor(std::min(engine.forward->max_rows(), total - done));
+    const int64_t rows = std::min({engine.forward->max_rows(), total - done, store.tail_room()});
+    engine.BeginFullPass({&self, 1}, retrieval.on);
+    const PassRows part = AddRows(more.subspan(done, rows));
+    engine.RunFullPass({&part, 1});
+    store.set_tokens(part.first_position + rows);
+    take(engine.forward->hidden_block(0).Slice(0, 0, rows), part.first_position);
+    done += rows;
+    if (done < total) engine.compute->Synchronize();  // so that progress and stopping mean something
   }
+  if (progress) progress(total, total);
+  return true;
+}
 
-  bool RunPrompt(std::span<const TokenId> prompt, const TakeHidden& take, const ProgressFunction& progress,
-                 std::stop_token stop) {
-    const int64_t total = static_cast<int64_t>(prompt.size());
-    engine.Unschedule();
-    tokens.assign(prompt.begin(), prompt.end());
-    const bool done = engine.prefill->Run({.tokens = tokens,
-                                           .store = store,
-                                           .ring = engine.ring.get(),
-                                           .index = index,
-                                           .progress =
-                                               [&](int64_t rows, int64_t all_rows) {
-                                                 if (progress) progress(rows * total / all_rows, total);
-                                               },
-                                           .stop = stop,
-                                           .take = take});
-    if (!done) {
-      tokens.clear();
-      return false;
-    }
-    engine.link->FinishStores();
-    if (progress) progress(total, total);
-    return true;
+PassRows Session::Impl::AddRows(std::span<const TokenId> more) {
+  const int64_t first = static_cast<int64_t>(tokens.size());
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  return {.tokens = std::span(tokens).subspan(first), .first_position = first, .cache = &cache};
+}
+
+PassRows Session::Impl::AddRetrievalRows(std::span<const TokenId> more) {
+  const int64_t count = static_cast<int64_t>(more.size()), first = retrieval_tokens();
+  TF_CHECK(retrieval.on && first - store.tokens() + count <= store.tail_room(), "{} rows, room for {}", count,
+           store.tail_room());
+  speculated.assign(more.begin(), more.end());
+  retrieval_cache->set_position(first);
+  retrieval_cache->set_oracle(retrieval.middle == Middle::kOracle);
+  retrieval_end = first + count;
+  return {.tokens = speculated, .first_position = first, .cache = &*retrieval_cache};
+}
+
+void Session::Impl::FoldFor(int64_t rows) {
+  if (store.tail_room() >= rows || !store.can_fold()) return;
+  engine.Unschedule();
+  if (index != nullptr) index->AddMeans(*engine.compute);
+  while (store.tail_room() < rows && store.can_fold()) store.Fold(*engine.compute, engine.ring.get());
+  engine.link->FinishStores();
+  if (index != nullptr && index->HoldsFor(0)) index->Locate(*engine.compute);
+}
+
+// A selection for retrieval passes of up to `rows` rows, a new one where it is time for one.
+void Session::Impl::SelectFor(int64_t rows) {
+  const int64_t since = store.tokens() - index->selected_at();
+  const bool due = since != 0 && retrieval.reselect_tokens > 0 && since >= retrieval.reselect_tokens;
+  if (!due && index->HoldsFor(retrieval_tokens() - store.tokens() + rows)) return;
+  index->Select(*engine.compute, retrieval.middle);
+  TF_CHECK(index->HoldsFor(rows));
+}
+
+void Session::Impl::CheckTokens(std::span<const TokenId> more) const {
+  TF_CHECK(!more.empty());
+  const int64_t context = engine.plan.input.context_tokens;
+  if (static_cast<int64_t>(tokens.size() + more.size()) > context) {
+    throw Error(ErrorKind::kUsage, "context",
+                fmt::format("{} tokens and {} more exceed the context of {}", tokens.size(), more.size(), context),
+                "Raise --ctx-size.");
   }
-
-  bool RunPasses(std::span<const TokenId> more, const TakeHidden& take, const ProgressFunction& progress,
-                 std::stop_token stop) {
-    const int64_t total = static_cast<int64_t>(more.size());
-    for (int64_t done = 0; done < total;) {
-      if (progress) progress(done, total);
-      if (stop.stop_requested()) return false;
-      FoldFor(std::min(engine.forward->max_rows(), total - done));
-      const int64_t rows = std::min({engine.forward->max_rows(), total - done, store.tail_room()});
-      BeginFullPass();
-      const int64_t first = static_cast<int64_t>(tokens.size());
-      tokens.insert(tokens.end(), more.begin() + done, more.begin() + done + rows);
-      engine.forward->Run({.tokens = std::span(tokens).subspan(first),
-                           .first_position = first,
-                           .linears = *engine.linears,
-                           .cache = cache});
-      engine.pass_begun = false;
-      store.set_tokens(first + rows);
-      take(engine.forward->hidden_block(0).Slice(0, 0, rows), first);
-      done += rows;
-      if (done < total) engine.compute->Synchronize();  // so that progress and stopping mean something
-    }
-    if (progress) progress(total, total);
-    return true;
-  }
-
-  // The ring brings what the next pass over all KV streams.
-  void BeginFullPass() {
-    using Passes = Engine::Impl::Passes;
-    engine.Schedule(retrieval.on ? Passes::kFullOnDemand : Passes::kFull, store);
-    engine.BeginPass();
-  }
-
-  // Makes room in the tail for `rows` rows, or for one at least.
-  void FoldFor(int64_t rows) {
-    if (store.tail_room() >= rows || !store.can_fold()) return;
-    engine.Unschedule();
-    if (index != nullptr) index->AddMeans(*engine.compute);
-    while (store.tail_room() < rows && store.can_fold()) store.Fold(*engine.compute, engine.ring.get());
-    engine.link->FinishStores();
-    if (index != nullptr && index->HoldsFor(0)) index->Locate(*engine.compute);
-  }
-
-  int64_t retrieval_tokens() const { return std::max(retrieval_end, store.tokens()); }
-
-  // A selection for retrieval passes of up to `rows` rows, a new one where it is time for one.
-  void SelectFor(int64_t rows) {
-    const int64_t since = store.tokens() - index->selected_at();
-    const bool due = since != 0 && retrieval.reselect_tokens > 0 && since >= retrieval.reselect_tokens;
-    if (!due && index->HoldsFor(retrieval_tokens() - store.tokens() + rows)) return;
-    index->Select(*engine.compute, retrieval.middle);
-    TF_CHECK(index->HoldsFor(rows));
-  }
-
-  void CheckTokens(std::span<const TokenId> more) const {
-    TF_CHECK(!more.empty());
-    const int64_t context = engine.plan.input.context_tokens;
-    if (static_cast<int64_t>(tokens.size() + more.size()) > context) {
-      throw Error(ErrorKind::kUsage, "context",
-                  fmt::format("{} tokens and {} more exceed the context of {}", tokens.size(), more.size(), context),
-                  "Raise --ctx-size.");
-    }
-    for (TokenId token : more) {
-      if (ToInt(token) < 0 || ToInt(token) >= engine.config.vocab) {
-        throw Error(ErrorKind::kInvalidInput, "token ids",
-                    fmt::format("found {}, expected 0 to {}, the vocabulary's", ToInt(token), engine.config.vocab - 1));
-      }
+  for (TokenId token : more) {
+    if (ToInt(token) < 0 || ToInt(token) >= engine.config.vocab) {
+      throw Error(ErrorKind::kInvalidInput, "token ids",
+                  fmt::format("found {}, expected 0 to {}, the vocabulary's", ToInt(token), engine.config.vocab - 1));
     }
   }
-};
+}
 
 std::unique_ptr<Session> Engine::NewSession() {
   for (size_t seat = 0; seat < impl_->stores.size(); ++seat) {
@@ -182,25 +170,15 @@ TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFuncti
       },
       progress, stop);
   if (!done) return TensorView();
-  impl_->BeginFullPass();  // the first slots of the next pass are on their way
+  const KvStore* const store = &impl_->store;
+  impl_->engine.BeginFullPass({&store, 1}, impl_->retrieval.on);  // the first slots of the next pass are on their way
   return logits;
 }
 
 TensorView Session::Verify(std::span<const TokenId> tokens, int64_t rows) {
-  Forward& forward = *impl_->engine.forward;
-  TF_CHECK(!impl_->tokens.empty() && rows >= 1 && rows <= static_cast<int64_t>(tokens.size()) &&
-               static_cast<int64_t>(tokens.size()) <= forward.max_rows() && rows <= Forward::kLogitsRows,
-           "{} rows of {} tokens", rows, tokens.size());
-  TensorView logits;
-  impl_->Run(tokens,
-             [&](const TensorView& hidden, int64_t) {
-               TF_CHECK(hidden.dim(0) >= rows);
-               logits = forward.Logits(hidden, hidden.dim(0) - rows, rows);
-             },
-             {}, {});
-  // With a retrieval cache, what it fetches goes first.
-  if (!impl_->retrieval.on) impl_->BeginFullPass();
-  return logits;
+  const PassRequest request{this, tokens, rows};
+  impl_->engine.Verify({&request, 1});
+  return impl_->engine.PassLogits({&request, 1});
 }
 
 void Session::EnableRetrieval(const RetrievalOptions& options) {
@@ -216,7 +194,7 @@ void Session::EnableRetrieval(const RetrievalOptions& options) {
                                                      : impl_->engine.plan.input.options.budget_tokens);
 }
 
-void Session::Prefetch() { impl_->BeginFullPass(); }
+void Session::Prefetch() { impl_->engine.BeginNextFullPass(impl_->store, impl_->retrieval.on); }
 
 int64_t Session::retrieval_tokens() const { return impl_->retrieval_tokens(); }
 
@@ -226,29 +204,9 @@ void Session::RewindRetrieval(int64_t tokens) {
 }
 
 TensorView Session::RetrievalPass(std::span<const TokenId> tokens, int64_t rows) {
-  Engine::Impl& engine = impl_->engine;
-  Forward& forward = *engine.forward;
-  const int64_t count = static_cast<int64_t>(tokens.size()), first = impl_->retrieval_tokens();
-  const KvStore& store = impl_->store;
-  TF_CHECK(
-      impl_->retrieval.on && rows >= 1 && rows <= count && count <= forward.max_rows() && rows <= Forward::kLogitsRows,
-      "{} rows of {} tokens", rows, tokens.size());
-  TF_CHECK(first - store.tokens() + count <= store.tail_room(), "{} rows, room for {}", count, store.tail_room());
-  impl_->SelectFor(count);
-  if (engine.plan.streams_weights()) {
-    engine.Schedule(Engine::Impl::Passes::kRetrieval, store);
-  } else {
-    impl_->BeginFullPass();
-  }
-  impl_->speculated.assign(tokens.begin(), tokens.end());
-  impl_->retrieval_cache->set_position(first);
-  impl_->retrieval_cache->set_oracle(impl_->retrieval.middle == Middle::kOracle);
-  forward.Run({.tokens = impl_->speculated,
-               .first_position = first,
-               .linears = *engine.linears,
-               .cache = *impl_->retrieval_cache});
-  impl_->retrieval_end = first + count;
-  return forward.Logits(count - rows, rows);
+  const PassRequest request{this, tokens, rows};
+  impl_->engine.Retrieve({&request, 1});
+  return impl_->engine.PassLogits({&request, 1});
 }
 
 const RetrievalStats& Session::retrieval_stats() const {

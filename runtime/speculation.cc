@@ -87,9 +87,10 @@ struct Speculation::Parts {
 };
 
 Speculation::Speculation(Engine& engine, Session& session, const TensorView& logits, const SamplingOptions& sampling,
-                         const SpeculationOptions& options, uint32_t sequence)
+                         const SpeculationOptions& options, uint32_t sequence, Passes& passes)
     : engine_(engine),
       session_(session),
+      passes_(passes),
       sampling_(sampling),
       options_(options),
       most_gamma_(options.adapts && !options.adapts->gamma ? options.adapts->most_gamma : options.gamma),
@@ -124,7 +125,7 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   };
   if (options_.mode.bottom == Bottom::kDraft) {
     TF_CHECK(engine_.draft() != nullptr, "no draft model");
-    p.draft = std::make_unique<DraftVerifier>(*engine_.draft(), laws());
+    p.draft = std::make_unique<DraftVerifier>(*engine_.draft(), laws(), passes_);
     p.draft->TakeIn(session_.tokens());
     p.draft_proposer = std::make_unique<DraftProposer>(*p.draft, chance_, tokens,
                                                        DraftOptions{.most = std::max(most_gamma_, options_.draft_gamma),
@@ -136,7 +137,7 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   }
   if (options_.mode.retrieval) {
     session_.EnableRetrieval(options_.retrieval);
-    p.retrieval = std::make_unique<RetrievalVerifier>(session_, laws());
+    p.retrieval = std::make_unique<RetrievalVerifier>(session_, laws(), passes_);
     const int64_t most_below = options_.adapts ? std::max(options_.draft_gamma, kMostDraftGamma) : options_.draft_gamma;
     p.middle = std::make_unique<Level>(p.bottom(), *p.retrieval, chance_, tokens,
                                        LevelOptions{.gamma = options_.mode.bottom == Bottom::kNone ? 0 : most_below,
@@ -146,7 +147,7 @@ void Speculation::Build(std::vector<TokenId> tokens) {
                                                     .trace = trace("retrieval", "retrieval pass")});
     if (p.bottom() != nullptr) p.routed = std::make_unique<RoutedProposer>(*p.middle, *p.bottom());
   }
-  p.full = std::make_unique<FullVerifier>(session_, laws());
+  p.full = std::make_unique<FullVerifier>(session_, laws(), passes_);
   p.top = std::make_unique<Level>(p.below_top(), *p.full, chance_, std::move(tokens),
                                   LevelOptions{.gamma = most_gamma_,
                                                .most = most_gamma_ + 1,

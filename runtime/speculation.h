@@ -25,6 +25,7 @@
 #include "runtime/chance.h"
 #include "runtime/engine.h"
 #include "runtime/level.h"
+#include "runtime/passes.h"
 #include "runtime/proposer.h"
 #include "runtime/sampling_options.h"
 #include "runtime/verifier.h"
@@ -72,9 +73,10 @@ struct ProposerReport {
 class Speculation {
  public:
   // Goes on from session.tokens(), the prompt, whose last one has the logits `logits` (f32 [1, vocab]; overwritten).
-  // `sequence`: of RandomCounter. REQUIRES: a mode that is not none; an engine with what the mode needs. Throws Error.
+  // `sequence`: of RandomCounter. `passes` outlive this. REQUIRES: a mode that is not none; an engine with what the
+  // mode needs. Throws Error.
   Speculation(Engine& engine, Session& session, const TensorView& logits, const SamplingOptions& sampling,
-              const SpeculationOptions& options, uint32_t sequence);
+              const SpeculationOptions& options, uint32_t sequence, Passes& passes = PassesAlone());
   ~Speculation();
 
   // The next tokens: one round's, at least one and at most `most`. Valid until the next call. REQUIRES: most >= 1; with
@@ -92,6 +94,7 @@ class Speculation {
 
   Engine& engine_;
   Session& session_;
+  Passes& passes_;
   const SamplingOptions sampling_;
   const SpeculationOptions options_;
   const int64_t most_gamma_;

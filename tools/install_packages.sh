@@ -5,7 +5,7 @@
 TRIFORCE_PACKAGES=(
   g++ bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib
   libcli11-dev doctest-dev liburing-dev libsentencepiece-dev
-  libhwy-dev nlohmann-json3-dev libfmt-dev libtomlplusplus-dev libnuma-dev
+  libboost-context-dev libhwy-dev nlohmann-json3-dev libfmt-dev libtomlplusplus-dev libnuma-dev
 )
 
 # Prints the packages that are not installed, one a line.

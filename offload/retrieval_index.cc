@@ -125,6 +125,10 @@ void RetrievalIndex::TakeBack(int64_t tokens) {
   mean_chunks_ = std::min(mean_chunks_, tokens / chunk_tokens_);
   kept_rows_ = std::clamp<int64_t>(tokens - kept_first_, 0, kept_rows_);
   if (tokens < complete_ * chunk_tokens_) selected_at_ = -1;
+  // Another text may come to stand where guests were fetched from.
+  for (std::vector<Guest>& guests : guest_of_) {
+    std::erase_if(guests, [&](const Guest& guest) { return guest.chunk >= tokens / chunk_tokens_; });
+  }
 }
 
 void RetrievalIndex::AddMeans(Lane& compute) {

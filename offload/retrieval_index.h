@@ -66,6 +66,10 @@ class RetrievalIndex {
   void WeighPrompt(Lane& compute, int64_t layer, const TensorView& q, const KvView& kv, const TensorView& order);
   void Weigh(Lane& compute, const TensorView& q, const KvView& kv);
   void EndWeighing(Lane& compute, int64_t layer);
+  // Queues: knows of a prompt what `from` knows, whose store this one's has been copied from; what it reads stays as it
+  // is until `compute` is idle. REQUIRES: an index of the same model, context and chunks, with a budget as large or
+  // larger, that weighs chunks if this one does, and whose lane is idle.
+  void CopyFrom(const RetrievalIndex& from, Lane& compute);
   // All but the first `tokens` of the store have been taken back.
   void TakeBack(int64_t tokens);
   // Queues: means of chunks that are complete now and were not before. REQUIRED before the store folds.

@@ -166,7 +166,9 @@ class Session {
                         const ProgressFunction& progress = {}, std::stop_token stop = {});
 
   // Stands where `other` stands, a session of an engine of the same model and context whose KV is all resident: its
-  // tokens and KV, each byte in the place that this engine's plan has for it. Waits for both lanes.
+  // tokens and KV, each byte in the place that this engine's plan has for it; and, for retrieval passes, if both plans
+  // have a budget, and the other one's is as large or larger, what the prompt's prefill has told of its chunks. Waits
+  // for both lanes.
   void CopyFrom(const Session& other);
 
   // Forgets all tokens behind the first `tokens`. A prompt's ranked chunks can only be forgotten whole; its last token

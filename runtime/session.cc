@@ -239,6 +239,9 @@ void Session::CopyFrom(const Session& other) {
   other.impl_->engine.compute->Synchronize();
   impl_->tokens.assign(other.impl_->tokens.begin(), other.impl_->tokens.end());
   impl_->store.CopyFrom(other.impl_->store, *engine.compute, engine.ring.get());
+  if (impl_->index != nullptr && other.impl_->index != nullptr) {
+    impl_->index->CopyFrom(*other.impl_->index, *engine.compute);
+  }
   engine.compute->Synchronize();
   engine.link->FinishStores();
   engine.copy->Synchronize();

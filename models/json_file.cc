@@ -123,12 +123,14 @@ nlohmann::json ParseJson(std::string_view text, const std::string& where) {
   }
 }
 
-JsonObject JsonObject::FromFile(const std::string& path) {
-  auto json = std::make_shared<nlohmann::json>(ParseJson(ReadFile(path), path));
+JsonObject JsonObject::FromFile(const std::string& path) { return FromText(ReadFile(path), path); }
+
+JsonObject JsonObject::FromText(std::string_view text, const std::string& where) {
+  auto json = std::make_shared<nlohmann::json>(ParseJson(text, where));
   if (!json->is_object()) {
-    throw Error(ErrorKind::kInvalidInput, path, fmt::format("found {}, expected a JSON object", Shown(*json)));
+    throw Error(ErrorKind::kInvalidInput, where, fmt::format("found {}, expected a JSON object", Shown(*json)));
   }
-  return JsonObject(path, std::move(json));
+  return JsonObject(where, std::move(json));
 }
 
 bool JsonObject::Has(const std::string& key) const {

@@ -25,6 +25,8 @@ class JsonObject {
  public:
   // The object that the file `path` holds. Throws Error where it holds anything else.
   static JsonObject FromFile(const std::string& path);
+  // The object that `text` is; `where` stands in errors.
+  static JsonObject FromText(std::string_view text, const std::string& where);
 
   const std::string& where() const { return where_; }
   const nlohmann::json& json() const { return *json_; }

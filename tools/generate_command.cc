@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -16,88 +15,14 @@
 #include "models/output_file.h"
 #include "runtime/generate.h"
 #include "tools/command.h"
+#include "tools/generate_batch.h"
+#include "tools/generate_flags.h"
 #include "tools/interrupt.h"
-#include "tools/model_options.h"
 #include "tools/progress.h"
-#include "tools/sampling_flags.h"
-#include "tools/speculation_options.h"
 #include "tools/speculation_report.h"
 
 namespace triforce {
 namespace {
-
-constexpr int64_t kDefaultPredict = 256;
-
-struct GenerateFlags {
-  ModelOptions model;
-  InputOptions input;
-  SamplingFlags sampling;
-  SpeculationFlags speculation;
-  int64_t predict = kDefaultPredict;
-  int64_t samples = 1;
-  std::vector<std::string> stop;
-  bool ignore_eos = false;
-  bool no_display_prompt = false;
-  std::string output_ids;
-  std::string stats_json;
-};
-
-void AddFlags(CLI::App& app, GenerateFlags& o) {
-  AddModelFlags(app, o.model);
-  AddInputFlags(app, o.input);
-  AddSpeculationFlags(app, o.speculation);
-  app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
-      ->capture_default_str();
-  AddSamplingFlags(app, o.sampling);
-  app.add_option("--samples", o.samples, "independent continuations of one prompt")->check(CLI::PositiveNumber);
-  app.add_option("--stop", o.stop, "text that ends the output; may be given several times")->type_name("TEXT");
-  app.add_flag("--ignore-eos", o.ignore_eos, "go on behind the end-of-sequence token");
-  app.add_flag("--no-display-prompt", o.no_display_prompt, "print the continuation only");
-  app.add_option("--output-ids", o.output_ids, "write the generated ids as a JSON list")->type_name("FILE");
-  app.add_option("--stats-json", o.stats_json, "write figures of the run as a JSON object")->type_name("FILE");
-}
-
-GenerateOptions MakeOptions(const GenerateFlags& flags, const ModelConfig& config) {
-  GenerateOptions options{.max_tokens = flags.predict, .stop_strings = flags.stop};
-  options.sampling = MakeSamplingOptions(flags.sampling, flags.model.model, config);
-  if (!flags.ignore_eos) options.end_of_sequence = EndOfSequence(flags.model.model, config);
-  for (const std::string& stop : flags.stop) {
-    if (stop.empty()) throw Error(ErrorKind::kUsage, "--stop", "is empty, expected text");
-  }
-  return options;
-}
-
-const char* NameOf(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kMaxTokens:
-      return "length";
-    case FinishReason::kContextFull:
-      return "context_full";
-    case FinishReason::kEndOfSequence:
-      return "eos";
-    case FinishReason::kStopString:
-      return "stop_string";
-    case FinishReason::kInterrupted:
-      return "interrupted";
-  }
-  return "?";
-}
-
-nlohmann::json Ids(const std::vector<TokenId>& tokens) {
-  nlohmann::json ids = nlohmann::json::array();
-  for (TokenId token : tokens) ids.push_back(ToInt(token));
-  return ids;
-}
-
-// What stands for the text where there is no tokenizer: "17 4 220".
-std::string IdText(const std::vector<TokenId>& tokens) {
-  std::string text;
-  for (TokenId token : tokens) text += fmt::format("{}{}", text.empty() ? "" : " ", ToInt(token));
-  return text;
-}
-
-double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
 
 // One run of the command, from flags to files.
 class GenerateRun {
@@ -106,7 +31,7 @@ class GenerateRun {
 
   int Run() {
     const ModelConfig config = ReadModelConfig(flags_.model.model);
-    options_ = MakeOptions(flags_, config);
+    options_ = MakeGenerateOptions(flags_, config);
     tokenizer_ = OpenTokenizer(flags_.model, config, flags_.input.ids.has_value());
     if (tokenizer_ == nullptr && !flags_.stop.empty()) {
       throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
@@ -203,35 +128,17 @@ class GenerateRun {
     return sum;
   }
 
-  // Of all samples together.
-  std::vector<ProposerReport> Proposers() const {
-    std::vector<ProposerReport> sums;
-    for (const Generation& sample : samples_) {
-      for (const ProposerReport& report : sample.proposers) {
-        const auto same = std::find_if(sums.begin(), sums.end(), [&](const ProposerReport& r) {
-          return r.name == report.name && r.verifier == report.verifier;
-        });
-        same == sums.end() ? sums.push_back(report) : same->Add(report);
-      }
-    }
-    return sums;
-  }
-
   const char* Reason() const {
     return samples_.empty() ? NameOf(FinishReason::kInterrupted) : NameOf(samples_.back().reason);
   }
 
   void Report() const {
-    const auto line = [](const char* step, int64_t tokens, double ms) {
-      fmt::print(stderr, "{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
-                 MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
-    };
-    line("prefill",
-         static_cast<int64_t>(
-             session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
-         prefill_ms_);
-    line("decode", GeneratedTokens(), DecodeMs());
-    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
+    SayStep("prefill",
+            static_cast<int64_t>(
+                session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
+            prefill_ms_);
+    SayStep("decode", GeneratedTokens(), DecodeMs());
+    fmt::print(stderr, "{}", SpeculationLines(SumOfProposers(samples_)));
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
@@ -266,8 +173,8 @@ class GenerateRun {
           {"gamma", options_.speculation.gamma},
           {"draft_gamma", options_.speculation.draft_gamma},
           {"expected_ms_per_token", chosen_.ms_per_token}}},
-        {"levels",
-         LevelsJson(Proposers(), options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
+        {"levels", LevelsJson(SumOfProposers(samples_),
+                              options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
         {"seed", options_.sampling.seed},
         {"finish_reason", Reason()},
     };
@@ -297,10 +204,10 @@ class GenerateRun {
 
 RunCommand AddGenerateCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();  // shared: the options write to it, the command reads it
-  AddFlags(*app.add_subcommand("generate", "Continue a text"), *flags);
+  AddGenerateFlags(*app.add_subcommand("generate", "Continue a text"), *flags);
   return [flags](std::stop_token stop) {
     RequireModel(flags->model);
-    return GenerateRun(*flags, stop).Run();
+    return flags->prompts.empty() ? GenerateRun(*flags, stop).Run() : GenerateFromPrompts(*flags, stop);
   };
 }
 

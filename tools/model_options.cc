@@ -42,24 +42,6 @@ std::string ReadStandardInput(std::stop_token stop) {
   }
 }
 
-std::string ReadText(const std::string& path, std::stop_token stop) {
-  return path == "-" ? ReadStandardInput(stop) : ReadFile(path, kMaxTextBytes);
-}
-
-std::vector<TokenId> ReadIds(const std::string& path, const ModelConfig& config, std::stop_token stop) {
-  const nlohmann::json list = ParseJson(ReadText(path, stop), path);
-  if (!list.is_array()) throw Error(ErrorKind::kInvalidInput, path, "found no list, expected a JSON list of token ids");
-  std::vector<TokenId> tokens;
-  for (const nlohmann::json& id : list) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= config.vocab) {
-      throw Error(ErrorKind::kInvalidInput, fmt::format("{}: entry {}", path, tokens.size()),
-                  fmt::format("found {}, expected an id from 0 to {}, the vocabulary's", id.dump(), config.vocab - 1));
-    }
-    tokens.push_back(TokenId{id.get<int32_t>()});
-  }
-  return tokens;
-}
-
 // What a person wants to know who asked for more.
 void SayPlan(const Engine& engine) {
   const Plan& plan = engine.plan();
@@ -104,6 +86,24 @@ void AddInputFlags(CLI::App& app, InputOptions& o) {
       ->type_name("FILE");
 }
 
+std::string ReadInputText(const std::string& path, std::stop_token stop) {
+  return path == "-" ? ReadStandardInput(stop) : ReadFile(path, kMaxTextBytes);
+}
+
+std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config) {
+  if (!list.is_array())
+    throw Error(ErrorKind::kInvalidInput, where, "found no list, expected a JSON list of token ids");
+  std::vector<TokenId> tokens;
+  for (const nlohmann::json& id : list) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= config.vocab) {
+      throw Error(ErrorKind::kInvalidInput, fmt::format("{}: entry {}", where, tokens.size()),
+                  fmt::format("found {}, expected an id from 0 to {}, the vocabulary's", id.dump(), config.vocab - 1));
+    }
+    tokens.push_back(TokenId{id.get<int32_t>()});
+  }
+  return tokens;
+}
+
 Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
                 std::stop_token stop) {
   const int given = options.prompt.has_value() + options.file.has_value() + options.ids.has_value();
@@ -113,9 +113,9 @@ Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const M
   }
   Input input;
   if (options.ids) {
-    input.tokens = ReadIds(*options.ids, config, stop);
+    input.tokens = IdsOf(ParseJson(ReadInputText(*options.ids, stop), *options.ids), *options.ids, config);
   } else {
-    input.text = options.prompt ? *options.prompt : ReadText(*options.file, stop);
+    input.text = options.prompt ? *options.prompt : ReadInputText(*options.file, stop);
     if (!input.text.empty()) input.tokens = tokenizer->Encode(input.text, options.file.value_or("prompt"));
   }
   if (input.tokens.empty())

@@ -54,6 +54,12 @@ struct Input {
   std::vector<TokenId> tokens;
 };
 
+// The whole of a file, or of stdin ("-"). Throws Error (kIo, kInvalidInput); Interrupted where `stop` is requested.
+std::string ReadInputText(const std::string& path, std::stop_token stop);
+
+// `list`, found at `where`, as ids of the vocabulary. Throws Error (kInvalidInput).
+std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config);
+
 // `tokenizer` may be null where ids are given. Throws Error: kUsage where not exactly one source is given,
 // kInvalidInput where the text is empty or not UTF-8, or the ids are no list of ids of the vocabulary; Interrupted
 // where `stop` is requested while stdin is read.

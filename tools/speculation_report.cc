@@ -26,6 +26,7 @@ std::string SpeculationLines(std::span<const ProposerReport> reports) {
       lines += fmt::format("without proposals: {} rounds\n", r.tests.rounds);
       continue;
     }
+    if (r.tests.proposed == 0 && r.verifier != "full") continue;  // its level did without
     const bool second = &r != reports.data() && (&r)[-1].name == r.name;
     lines += fmt::format("{}{}: accepted {:.2f} ({}/{} tested), {:.1f} tokens per round", r.name,
                          second ? ", straight to the full cache" : "", r.tests.acceptance(), r.tests.accepted,

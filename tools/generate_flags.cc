@@ -1,0 +1,94 @@
+#include "tools/generate_flags.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "kernels/core/error.h"
+
+namespace triforce {
+
+void AddGenerateFlags(CLI::App& app, GenerateFlags& o) {
+  AddModelFlags(app, o.model);
+  AddInputFlags(app, o.input);
+  AddSpeculationFlags(app, o.speculation);
+  app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
+      ->capture_default_str();
+  AddSamplingFlags(app, o.sampling);
+  app.add_option("--samples", o.samples, "independent continuations of one prompt")->check(CLI::PositiveNumber);
+  app.add_option("--prompts", o.prompts,
+                 "several prompts, one JSON object a line: {\"prompt\": \"text\"} or {\"ids\": [..]}, and, if they "
+                 "differ, \"predict\" and \"seed\"; results come as such lines, too; \"-\": stdin")
+      ->type_name("FILE.jsonl");
+  app.add_option("--batch", o.batch, "of --prompts, decoded side by side at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--stop", o.stop, "text that ends the output; may be given several times")->type_name("TEXT");
+  app.add_flag("--ignore-eos", o.ignore_eos, "go on behind the end-of-sequence token");
+  app.add_flag("--no-display-prompt", o.no_display_prompt, "print the continuation only");
+  app.add_option("--output-ids", o.output_ids, "write the generated ids as a JSON list")->type_name("FILE");
+  app.add_option("--stats-json", o.stats_json, "write figures of the run as a JSON object")->type_name("FILE");
+}
+
+GenerateOptions MakeGenerateOptions(const GenerateFlags& flags, const ModelConfig& config) {
+  GenerateOptions options{.max_tokens = flags.predict, .stop_strings = flags.stop};
+  options.sampling = MakeSamplingOptions(flags.sampling, flags.model.model, config);
+  if (!flags.ignore_eos) options.end_of_sequence = EndOfSequence(flags.model.model, config);
+  for (const std::string& stop : flags.stop) {
+    if (stop.empty()) throw Error(ErrorKind::kUsage, "--stop", "is empty, expected text");
+  }
+  return options;
+}
+
+const char* NameOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kMaxTokens:
+      return "length";
+    case FinishReason::kContextFull:
+      return "context_full";
+    case FinishReason::kEndOfSequence:
+      return "eos";
+    case FinishReason::kStopString:
+      return "stop_string";
+    case FinishReason::kInterrupted:
+      return "interrupted";
+  }
+  return "?";
+}
+
+nlohmann::json Ids(const std::vector<TokenId>& tokens) {
+  nlohmann::json ids = nlohmann::json::array();
+  for (TokenId token : tokens) ids.push_back(ToInt(token));
+  return ids;
+}
+
+std::string IdText(const std::vector<TokenId>& tokens) {
+  std::string text;
+  for (TokenId token : tokens) text += fmt::format("{}{}", text.empty() ? "" : " ", ToInt(token));
+  return text;
+}
+
+double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
+
+void SayStep(const char* step, int64_t tokens, double ms) {
+  fmt::print(stderr, "{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
+             MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
+}
+
+std::vector<ProposerReport> SumOfProposers(const std::vector<Generation>& generations) {
+  std::vector<ProposerReport> sums;
+  for (const Generation& generation : generations) {
+    for (const ProposerReport& report : generation.proposers) {
+      const auto same = std::find_if(sums.begin(), sums.end(), [&](const ProposerReport& r) {
+        return r.name == report.name && r.verifier == report.verifier;
+      });
+      same == sums.end() ? sums.push_back(report) : same->Add(report);
+    }
+  }
+  return sums;
+}
+
+}  // namespace triforce

@@ -11,7 +11,7 @@
 #define TRIFORCE_KERNELS_OPS_ATTENTION_BLOCK_INL_H_
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/ops/exp-inl.h"
 #include "kernels/ops/kv_view.h"
 #include "kernels/ops/simd-inl.h"
 
@@ -26,8 +27,14 @@ HWY_BEFORE_NAMESPACE();
 namespace triforce {
 namespace HWY_NAMESPACE {
 
-// Query vectors that share one pass over a tile of keys: their sums fill three quarters of the registers.
-inline constexpr int kQueryTile = kLanes == 16 ? 12 : 6;
+// Query vectors that meet a block together.
+inline constexpr int kQueryTile = 16;
+// Of them, those whose sums fill three quarters of the registers: beside a tile of keys, beside some columns of values.
+inline constexpr int kScoreQueries = kLanes == 16 ? 12 : 6;
+inline constexpr int kValueQueries = 6;
+// Keys, and values, that all query vectors of a tile go through before the next ones: they stay in the first cache.
+inline constexpr int64_t kRunKeys = 32;
+inline constexpr int64_t kRunTiles = kRunKeys / kKeyTile;
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // A block of one kv_head's keys and values: where its tiles lie.
@@ -98,129 +105,203 @@ HWY_INLINE void StoreScores(const FloatVec* acc, float scale, float* HWY_RESTRIC
 #endif
 }
 
-// scores[r][key] = scale * q[r].key for the keys of `tiles` tiles; scores' rows are kKvBlock apart. One tile after
-// another, so that memory is read in one sequence: eight interleaved tiles were three times slower (docs/decisions.md).
+// Calls f.operator()<count>(). REQUIRES: 1 <= count <= kMost.
+template <int kMost, typename F>
+HWY_INLINE void WithCount(int count, const F& f) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) return WithCount<kMost - 1>(count, f);
+  }
+  f.template operator()<kMost>();
+}
+
+// Calls f.operator()<n>(first) for the query vectors [first, first + n) of each group, at most kMost in one, sizes as
+// equal as can be.
+template <int kMost, typename F>
+HWY_INLINE void ForGroups(int queries, const F& f) {
+  const int groups = (queries + kMost - 1) / kMost;
+  for (int first = 0, left = groups; left > 0; --left) {
+    const int count = (queries - first + left - 1) / left;
+    WithCount<kMost>(count, [&]<int kQueries>() { f.template operator()<kQueries>(first); });
+    first += count;
+  }
+}
+
+// scores[r][key] = scale * q[r].key for the keys of one tile; scores' rows are kKvBlock apart.
 template <int kQueries, typename T>
-HWY_INLINE void Scores(const Tile& tile, const Block<T>& block, int64_t tiles, float scale,
-                       float* HWY_RESTRICT scores) {
+HWY_INLINE void TileScores(const float* const* q, const T* HWY_RESTRICT keys, int64_t head_dim, float scale,
+                           float* HWY_RESTRICT scores) {
   constexpr int kVectors = 2 * kKeyTile / kLanes;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const T* HWY_RESTRICT keys = block.keys[t];
-    FloatVec acc[kQueries][kVectors];
+  FloatVec acc[kQueries][kVectors];
+  for (int r = 0; r < kQueries; ++r) {
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
+  }
+  for (int64_t i = 0; i < head_dim; i += 2, keys += 2 * kKeyTile) {
+    FloatVec k[kVectors];
+    for (int v = 0; v < kVectors; ++v) k[v] = LoadFloats(keys + v * kLanes);
     for (int r = 0; r < kQueries; ++r) {
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(QueryPair(q[r] + i, v), k[v], acc[r][v]);
     }
-    for (int64_t i = 0; i < block.head_dim; i += 2, keys += 2 * kKeyTile) {
-      FloatVec k[kVectors];
-      for (int v = 0; v < kVectors; ++v) k[v] = LoadFloats(keys + v * kLanes);
-      for (int r = 0; r < kQueries; ++r) {
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(QueryPair(tile.q[r] + i, v), k[v], acc[r][v]);
+  }
+  for (int r = 0; r < kQueries; ++r) StoreScores(acc[r], scale, scores + r * kKvBlock);
+}
+
+// Asks for a tile of keys or values.
+template <typename T>
+HWY_INLINE void PrefetchTile(const T* tile, int64_t head_dim) {
+  constexpr int64_t kLine = 64;
+  const char* const bytes = reinterpret_cast<const char*>(tile);
+  for (int64_t i = 0; i < kKeyTile * head_dim * static_cast<int64_t>(sizeof(T)); i += kLine) hwy::Prefetch(bytes + i);
+}
+
+// The scores of a tile's query vectors. One tile of keys after another, so that memory is read in one sequence: eight
+// interleaved ones were three times slower (docs/decisions.md).
+template <typename T>
+HWY_INLINE void Scores(const Tile& tile, int queries, const Block<T>& block, int64_t tiles, float scale,
+                       float* HWY_RESTRICT scores) {
+  for (int64_t begin = 0; begin < tiles; begin += kRunTiles) {
+    const int64_t end = std::min(tiles, begin + kRunTiles);
+    ForGroups<kScoreQueries>(queries, [&]<int kQueries>(int first) {
+      for (int64_t t = begin; t < end; ++t) {
+        if (first == 0) {  // what comes a run later: behind the keys, the first values
+          const int64_t ahead = t + kRunTiles;
+          PrefetchTile(ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)],
+                       block.head_dim);
+        }
+        TileScores<kQueries>(tile.q + first, block.keys[t], block.head_dim, scale,
+                             scores + first * kKvBlock + t * kKeyTile);
       }
-    }
-    for (int r = 0; r < kQueries; ++r) StoreScores(acc[r], scale, scores + r * kKvBlock + t * kKeyTile);
+    });
   }
 }
 
 // Scores of the first `visible` keys of `keys` -> exp(score - max), of the others -> 0; gives max and sum. Writes up to
 // the next multiple of kSumLanes.
 HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_t keys, float* max, float* sum) {
+  constexpr int kVectors = LaneSum::kVectors;
   const FloatTag d;
   const int64_t padded = (keys + kSumLanes - 1) / kSumLanes * kSumLanes;
   std::fill(scores + visible, scores + padded, kMinusInfinity);
-  FloatVec most = hn::Set(d, kMinusInfinity);
-  for (int64_t i = 0; i < padded; i += kLanes) most = hn::Max(most, LoadFloats(scores + i));
-  *max = hn::GetLane(hn::MaxOfLanes(d, most));
+  FloatVec most[kVectors];
+  for (FloatVec& m : most) m = hn::Set(d, kMinusInfinity);
+  for (int64_t i = 0; i < padded; i += kSumLanes) {
+    for (int v = 0; v < kVectors; ++v) most[v] = hn::Max(most[v], LoadFloats(scores + i + v * kLanes));
+  }
+  for (int v = 1; v < kVectors; ++v) most[0] = hn::Max(most[0], most[v]);
+  *max = hn::GetLane(hn::MaxOfLanes(d, most[0]));
   *sum = 0;
   if (visible == 0) return std::fill(scores, scores + padded, 0.0f);
+  const FloatVec largest = hn::Set(d, *max);
   LaneSum total;
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    const FloatVec p = hn::Exp(d, hn::Sub(LoadFloats(scores + i), hn::Set(d, *max)));
-    StoreFloats(p, scores + i);
-    total.Add(i / kLanes, p);
+  for (int64_t i = 0; i < padded; i += kSumLanes) {
+    for (int v = 0; v < kVectors; ++v) {
+      const FloatVec p = ExpOfNegative(hn::Sub(LoadFloats(scores + i + v * kLanes), largest));
+      StoreFloats(p, scores + i + v * kLanes);
+      total.Add(v, p);
+    }
   }
   *sum = total.Total();
 }
 
-// out[r][i] = sum over keys of p[r][key] * value[key][i], for kQueries query vectors and kVectors vectors of head_dim
-// from element `first`.
+// Some values of a block: tiles of kKeyTile, each dense.
+template <typename T>
+struct ValueRun {
+  const T* tiles[kRunTiles];
+  const T* ahead[kRunTiles];  // what is asked for meanwhile: the next run's
+  int64_t keys;
+  bool first;  // of the block: sums begin
+};
+
+// out[r][i] (+)= sum over the run's keys of p[r][key] * value[key][i], for kQueries query vectors and kVectors vectors
+// of head_dim from element `column`. Sums in between are kept in f32, which changes no bit.
 template <int kQueries, int kVectors, typename T>
-HWY_INLINE void ValueColumns(float* const* out, const Block<T>& block, int64_t keys, int64_t first, const float* p) {
+HWY_INLINE void ValueColumns(float* const* out, const ValueRun<T>& run, int64_t head_dim, int64_t column,
+                             const float* HWY_RESTRICT p) {
   FloatVec acc[kQueries][kVectors];
   for (int r = 0; r < kQueries; ++r) {
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
+    for (int v = 0; v < kVectors; ++v) {
+      acc[r][v] = run.first ? hn::Zero(FloatTag()) : LoadFloats(out[r] + column + v * kLanes);
+    }
   }
-  for (int64_t key = 0; key < keys; key += kKeyTile) {
-    const T* HWY_RESTRICT values = block.values[key / kKeyTile] + first;
-    const int64_t end = std::min(keys, key + kKeyTile);
-    for (int64_t k = key; k < end; ++k, values += block.head_dim) {
-      FloatVec value[kVectors];
-      for (int v = 0; v < kVectors; ++v) value[v] = LoadFloats(values + v * kLanes);
-      for (int r = 0; r < kQueries; ++r) {
-        const FloatVec weight = hn::Set(FloatTag(), p[r * kKvBlock + k]);
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(weight, value[v], acc[r][v]);
+  for (int64_t key = 0; key < run.keys; key += kKeyTile) {
+    const T* HWY_RESTRICT values = run.tiles[key / kKeyTile] + column;
+    const T* ahead = run.ahead[key / kKeyTile] + column;
+    const int64_t end = std::min(run.keys, key + kKeyTile);
+    for (int64_t k = key; k < end; ++k, values += head_dim, ahead += head_dim) {
+      // Columns of a run are no sequence that the processor would know. Asking for all of the next run at once took as
+      // long as not asking: 1.47 ms where this takes 1.28 (6 rows, 14.7 MB, head_dim 64, one core of an AMD EPYC).
+      if constexpr (kQueries > 1) hwy::Prefetch(ahead);
+      // The fewer of the two are what waits in registers.
+      if constexpr (kQueries < kVectors) {
+        FloatVec weight[kQueries];
+        for (int r = 0; r < kQueries; ++r) weight[r] = hn::Set(FloatTag(), p[r * kKvBlock + k]);
+        for (int v = 0; v < kVectors; ++v) {
+          const FloatVec value = LoadFloats(values + v * kLanes);
+          for (int r = 0; r < kQueries; ++r) acc[r][v] = hn::MulAdd(weight[r], value, acc[r][v]);
+        }
+      } else {
+        FloatVec value[kVectors];
+        for (int v = 0; v < kVectors; ++v) value[v] = LoadFloats(values + v * kLanes);
+        for (int r = 0; r < kQueries; ++r) {
+          const FloatVec weight = hn::Set(FloatTag(), p[r * kKvBlock + k]);
+          for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(weight, value[v], acc[r][v]);
+        }
       }
     }
   }
   for (int r = 0; r < kQueries; ++r) {
-    for (int v = 0; v < kVectors; ++v) StoreFloats(acc[r][v], out[r] + first + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) StoreFloats(acc[r][v], out[r] + column + v * kLanes);
   }
 }
 
 template <int kQueries, typename T>
-HWY_INLINE void Values(float* const* out, const Block<T>& block, int64_t keys, const float* p) {
-  // As many columns at a time as registers hold the sums of: whole rows of values are read in one sequence.
+HWY_INLINE void RunValues(float* const* out, const ValueRun<T>& run, int64_t head_dim, const float* p) {
+  // As many columns at a time as registers hold the sums of.
   constexpr int kVectors = kLanes == 16 ? (kQueries <= 2 ? 8 : 4) : (kQueries == 1 ? 8 : kQueries <= 3 ? 4 : 2);
   int64_t i = 0;
-  for (; i + kVectors * kLanes <= block.head_dim; i += kVectors * kLanes) {
-    ValueColumns<kQueries, kVectors>(out, block, keys, i, p);
+  for (; i + kVectors * kLanes <= head_dim; i += kVectors * kLanes) {
+    ValueColumns<kQueries, kVectors>(out, run, head_dim, i, p);
   }
-  if (kVectors > 4 && i + 4 * kLanes <= block.head_dim) {
-    ValueColumns<kQueries, 4>(out, block, keys, i, p);
+  if (kVectors > 4 && i + 4 * kLanes <= head_dim) {
+    ValueColumns<kQueries, 4>(out, run, head_dim, i, p);
     i += 4 * kLanes;
   }
-  for (; i + kLanes <= block.head_dim; i += kLanes) ValueColumns<kQueries, 1>(out, block, keys, i, p);
-  for (; i < block.head_dim; ++i) {  // head_dim is no multiple of the vectors' width: rare, and few
+  for (; i + kLanes <= head_dim; i += kLanes) ValueColumns<kQueries, 1>(out, run, head_dim, i, p);
+  for (; i < head_dim; ++i) {  // head_dim is no multiple of the vectors' width: rare, and few
     for (int r = 0; r < kQueries; ++r) {
-      float sum = 0;
-      for (int64_t key = 0; key < keys; ++key) {
-        sum += p[r * kKvBlock + key] * ToF32(block.values[key / kKeyTile][key % kKeyTile * block.head_dim + i]);
+      float sum = run.first ? 0 : out[r][i];
+      for (int64_t key = 0; key < run.keys; ++key) {
+        sum += p[r * kKvBlock + key] * ToF32(run.tiles[key / kKeyTile][key % kKeyTile * head_dim + i]);
       }
       out[r][i] = sum;
     }
   }
 }
 
-// Everything that one block gives to a tile of kQueries query vectors. `scores` has room for kQueryTile * kKvBlock.
-template <int kQueries, typename T>
-HWY_NOINLINE void TileTimesBlock(Tile& tile, const Block<T>& block, float scale, float* scores) {
-  constexpr int kHalf = kQueries > 6 ? kQueries / 2 : kQueries;  // of the queries, whose values are summed at a time
-  const int64_t keys = *std::max_element(tile.visible, tile.visible + kQueries);
-  Scores<kQueries>(tile, block, (keys + kKeyTile - 1) / kKeyTile, scale, scores);
-  for (int r = 0; r < kQueries; ++r)
-    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], keys, &tile.max[r], &tile.sum[r]);
-  for (int r = 0; r < kQueries; r += kHalf) Values<kHalf>(tile.out + r, block, keys, scores + r * kKvBlock);
+// The outputs of a tile's query vectors.
+template <typename T>
+HWY_INLINE void Values(const Tile& tile, int queries, const Block<T>& block, int64_t keys, const float* scores) {
+  const int64_t tiles = (keys + kKeyTile - 1) / kKeyTile;
+  for (int64_t key = 0; key < keys || key == 0; key += kRunKeys) {  // without keys, too, sums are written
+    ValueRun<T> run{{}, {}, std::min(keys - key, kRunKeys), key == 0};
+    for (int64_t t = 0; t * kKeyTile < run.keys; ++t) {
+      run.tiles[t] = block.values[key / kKeyTile + t];
+      run.ahead[t] = block.values[std::min(key / kKeyTile + t + kRunTiles, tiles - 1)];
+    }
+    ForGroups<kValueQueries>(queries, [&]<int kQueries>(int first) {
+      RunValues<kQueries>(tile.out + first, run, block.head_dim, scores + first * kKvBlock + key);
+    });
+  }
 }
 
-// The same for 1 to kQueryTile query vectors: those of the next larger shape there is. Entries past `queries` repeat
-// the last one, which changes no bit of it.
+// Everything that one block gives to a tile of `queries` query vectors. `scores` has room for kQueryTile * kKvBlock.
 template <typename T>
-void TileTimesBlock(Tile& tile, int queries, const Block<T>& block, float scale, float* scores) {
-  const auto run = [&]<int kQueries>() {
-    for (int r = queries; r < kQueries; ++r) {
-      tile.q[r] = tile.q[queries - 1];
-      tile.visible[r] = tile.visible[queries - 1];
-      tile.out[r] = tile.out[queries - 1];
-    }
-    TileTimesBlock<kQueries>(tile, block, scale, scores);
-  };
-  if (queries == 1) return run.template operator()<1>();
-  if (queries == 2) return run.template operator()<2>();
-  if (queries <= 4) return run.template operator()<4>();
-  if (queries <= 6) return run.template operator()<6>();
-  if constexpr (kQueryTile > 6) {
-    if (queries <= 8) return run.template operator()<8>();
-    return run.template operator()<kQueryTile>();
+HWY_NOINLINE void TileTimesBlock(Tile& tile, int queries, const Block<T>& block, float scale, float* scores) {
+  const int64_t keys = *std::max_element(tile.visible, tile.visible + queries);
+  Scores(tile, queries, block, (keys + kKeyTile - 1) / kKeyTile, scale, scores);
+  for (int r = 0; r < queries; ++r) {
+    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], keys, &tile.max[r], &tile.sum[r]);
   }
+  Values(tile, queries, block, keys, scores);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -16,8 +16,10 @@ namespace triforce {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kQueryGroup =
-    8 * kQueryTile;  // query vectors of one item of prefill; they share a block in the caches
+// Query vectors of one item of prefill; they share a block in the caches. Multiples of what registers hold.
+constexpr int64_t kPrefillTile = 12;
+constexpr int64_t kQueryGroup = 4 * kPrefillTile;
+static_assert(kPrefillTile <= kQueryTile);
 constexpr int64_t kMaxHeadDim = 256;
 
 // The query vectors of one kv_head, numbered row by row: number n is head n % group of row n / group.
@@ -38,12 +40,22 @@ struct Queries {
   }
 };
 
+// Calls f(first, count) for groups of at most `most` of `count` things, of sizes as equal as can be.
+template <typename F>
+void ForGroupsOf(int64_t most, int64_t count, const F& f) {
+  int64_t first = 0;
+  for (int64_t left = (count + most - 1) / most; left > 0; --left) {
+    const int64_t size = (count - first + left - 1) / left;
+    f(first, static_cast<int>(size));
+    first += size;
+  }
+}
+
 template <typename T>
 void PartialsOfEntry(const Queries& queries, int64_t index, const AttentionPartials& partials, float* scores) {
   const int64_t first = queries.args.kv.BlockOf(index) * kKvBlock;
   const Block<T> block = BlockOf<T>(queries.args.kv, index, queries.VisibleIn(first, queries.count - 1));
-  for (int64_t n = 0; n < queries.count; n += kQueryTile) {
-    const int count = static_cast<int>(std::min<int64_t>(kQueryTile, queries.count - n));
+  ForGroupsOf(kQueryTile, queries.count, [&](int64_t n, int count) {
     Tile tile;
     const int64_t entry = index * queries.count + n;  // of partials, as queries are numbered
     for (int r = 0; r < count; ++r) {
@@ -56,7 +68,7 @@ void PartialsOfEntry(const Queries& queries, int64_t index, const AttentionParti
       partials.max.as<float>()[entry + r] = tile.max[r];
       partials.sum.as<float>()[entry + r] = tile.sum[r];
     }
-  }
+  });
 }
 
 // The merge of partials seen so far: starts empty, takes blocks in order, is normalised at the end.
@@ -68,8 +80,9 @@ struct Merged {
   HWY_INLINE void Take(float block_max, float block_sum, const float* block_out, int64_t head_dim, float* out) {
     if (block_sum == 0) return;
     const float new_max = std::max(max, block_max);
-    const float old_scale = std::exp(max - new_max);
-    const float block_scale = std::exp(block_max - new_max);
+    // One of the two is exp(0) = 1.
+    const float old_scale = max == new_max ? 1.0f : std::exp(max - new_max);
+    const float block_scale = block_max == new_max ? 1.0f : std::exp(block_max - new_max);
     max = new_max;
     sum = sum * old_scale + block_sum * block_scale;
     for (int64_t i = 0; i < head_dim; ++i) out[i] = out[i] * old_scale + block_out[i] * block_scale;
@@ -95,8 +108,8 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
   for (int64_t first = 0; first < visible; first += kKvBlock) {
     const Block<T> block = BlockOf<T>(queries.args.kv, first / kKvBlock * queries.args.kv.kv_heads + queries.kv_head,
                                       queries.VisibleIn(first, end - 1));
-    for (int64_t n = begin; n < end; n += kQueryTile) {
-      const int count = static_cast<int>(std::min<int64_t>(kQueryTile, end - n));
+    for (int64_t n = begin; n < end; n += kPrefillTile) {
+      const int count = static_cast<int>(std::min<int64_t>(kPrefillTile, end - n));
       Tile tile;
       for (int r = 0; r < count; ++r) {
         tile.q[r] = queries.Vector(n + r);
@@ -122,7 +135,7 @@ void PartialImpl(Team& team, const AttentionArgs& args, const AttentionPartials&
 }
 
 void PrefillImpl(Team& team, const AttentionArgs& args, const TensorView& out) {
-  static_assert((kQueryTile * (kKvBlock + kMaxHeadDim)) * sizeof(float) <= Team::kScratchBytes);
+  static_assert(kQueryTile * (kKvBlock + kMaxHeadDim) * sizeof(float) <= Team::kScratchBytes);
   const int64_t groups = (Queries{args, 0}.count + kQueryGroup - 1) / kQueryGroup;
   team.For(groups * args.kv.kv_heads, [&](Worker& worker, int64_t item) {
     const int64_t group = groups - 1 - item % groups;  // the longest first

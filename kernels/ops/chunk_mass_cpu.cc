@@ -9,6 +9,8 @@
 #define HWY_TARGET_INCLUDE "kernels/ops/chunk_mass_cpu.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h:
+#include <hwy/contrib/math/math-inl.h>
+
 #include "kernels/ops/attention_block-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -42,9 +44,10 @@ void MassesOfEntry(const ChunkMassArgs& args, int64_t entry, float* scores) {
   const int64_t visible = std::clamp<int64_t>(args.visible - first, 0, kKvBlock);
   const Block<T> block = BlockOf<T>(args.kv, entry, visible);
   for (int64_t head = args.kv.HeadOf(entry) * group; head < (args.kv.HeadOf(entry) + 1) * group; ++head) {
-    Tile tile;
-    tile.q[0] = args.q.as<float>() + head * args.q.dim(1);
-    Scores<1>(tile, block, (visible + kKeyTile - 1) / kKeyTile, args.scale, scores);
+    const float* const q = args.q.as<float>() + head * args.q.dim(1);
+    for (int64_t first_key = 0; first_key < visible; first_key += kKeyTile) {
+      TileScores<1>(&q, block.keys[first_key / kKeyTile], block.head_dim, args.scale, scores + first_key);
+    }
     LogMasses(scores, visible, args.chunk_tokens,
               args.log_masses.as<float>() + head * args.log_masses.stride(0) + first / args.chunk_tokens);
   }

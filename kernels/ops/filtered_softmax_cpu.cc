@@ -11,8 +11,7 @@
 #define HWY_TARGET_INCLUDE "kernels/ops/filtered_softmax_cpu.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h:
-#include <hwy/contrib/math/math-inl.h>
-
+#include "kernels/ops/exp-inl.h"
 #include "kernels/ops/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -45,44 +44,84 @@ void KeepTopK(float* scores, int64_t count, int64_t k, float* scratch) {
   });
 }
 
-float Largest(const float* values, int64_t count) {
-  float most = kMinusInfinity;
-  for (int64_t i = 0; i < count; ++i) most = values[i] > most ? values[i] : most;
-  return most;
-}
-
-// scores -> exp(score - most).
-void Exponentiate(float* scores, int64_t count, float most) {
-  Transform(scores, count, kMinusInfinity,
-            [&](int64_t, FloatVec v) { return hn::Exp(FloatTag(), hn::Sub(v, hn::Set(FloatTag(), most))); });
-}
-
-// In double: the cut lies where running sums are close together. Four chains, since one waits for its own additions.
+// In double: the cut lies where running sums are close together. Sixteen chains, whatever the vectors' width.
 double ExactSum(const float* values, int64_t count) {
-  double sums[4] = {};
-  for (int64_t i = 0; i < count; ++i) sums[i % 4] += values[i];
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const hn::Repartition<double, FloatTag> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  constexpr int64_t kWide = HWY_LANES(double);
+  constexpr int kVectors = static_cast<int>(kSumLanes / kWide);
+  hn::Vec<decltype(wide)> sums[kVectors];
+  for (auto& sum : sums) sum = hn::Zero(wide);
+  const int64_t whole = count / kSumLanes * kSumLanes;
+  for (int64_t i = 0; i < whole; i += kSumLanes) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums[v] = hn::Add(sums[v], hn::PromoteTo(wide, hn::LoadU(narrow, values + i + v * kWide)));
+    }
+  }
+  HWY_ALIGN double lanes[kSumLanes];
+  for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[v], wide, lanes + v * kWide);
+  for (int64_t i = whole; i < count; ++i) lanes[i % kSumLanes] += values[i];
+  for (int64_t width = kSumLanes / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+using IdTag = hn::RebindToSigned<FloatTag>;
+
+// The ids of weights that are above 0 and at least `least`, ascending -> ids; gives how many.
+int64_t Candidates(const float* weights, int64_t count, float least, int32_t* ids) {
+  const FloatTag d;
+  const IdTag di;
+  int64_t n = 0, i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const FloatVec w = LoadFloats(weights + i);
+    const auto is_one = hn::And(hn::Gt(w, hn::Zero(d)), hn::Ge(w, hn::Set(d, least)));
+    if (hn::AllFalse(d, is_one)) continue;
+    // Writes a whole vector, which n <= i leaves room for.
+    n += static_cast<int64_t>(
+        hn::CompressStore(hn::Iota(di, static_cast<int32_t>(i)), hn::RebindMask(di, is_one), di, ids + n));
+  }
+  for (; i < count; ++i) {
+    if (weights[i] > 0 && weights[i] >= least) ids[n++] = static_cast<int32_t>(i);
+  }
+  return n;
+}
+
+// Zeroes what comes behind weight number `last`: lighter ones, and equal ones of higher ids.
+void ZeroBehind(float* weights, int64_t count, int64_t last) {
+  const FloatTag d;
+  const FloatVec least = hn::Set(d, weights[last]);
+  Transform(weights, count, 0, [&](int64_t index, FloatVec w) {
+    const auto up_to = hn::Lt(hn::Iota(IdTag(), static_cast<int32_t>(index * kLanes)),
+                              hn::Set(IdTag(), static_cast<int32_t>(last) + 1));
+    return hn::IfThenElseZero(hn::Or(hn::Gt(w, least), hn::And(hn::Eq(w, least), hn::RebindMask(d, up_to))), w);
+  });
 }
 
 // Zeroes all weights but the fewest and largest whose sum reaches top_p of the whole.
 void KeepTopP(float* weights, int64_t count, float top_p, int32_t* candidates) {
   const double total = ExactSum(weights, count);
   // What is lighter than this is never kept: all of it together is less than half of what may be left out. (The other
-  // half is for roundings of the total; the idea of such a cut is llama2.c's.)
+  // half is for roundings of the total, and of this; the idea of such a cut is llama2.c's.)
   const double least = 0.5 * (1.0 - top_p) * total / static_cast<double>(count);
-  int64_t n = 0;
-  for (int32_t id = 0; id < count; ++id) {
-    candidates[n] = id;
-    n += weights[id] > 0 && weights[id] >= least;
-  }
-  const auto before = [&](int32_t a, int32_t b) { return weights[a] != weights[b] ? weights[a] > weights[b] : a < b; };
-  std::sort(candidates, candidates + n, before);
+  const int64_t n = Candidates(weights, count, static_cast<float>(least), candidates);
+  if (n == 0) return;
+  // Most often a few dozen of some hundred are kept: a heap gives them one by one. Where it goes on, a sort is faster.
+  constexpr int64_t kByHeap = 64;
+  const auto behind = [&](int32_t a, int32_t b) { return weights[a] != weights[b] ? weights[a] < weights[b] : a > b; };
+  std::make_heap(candidates, candidates + n, behind);
   double sum = 0;
-  int64_t kept = 0;
-  while (kept < n && (kept == 0 || sum < top_p * total)) sum += weights[candidates[kept++]];
-  if (kept == 0) return;
-  const int32_t last = candidates[kept - 1];
-  for (int32_t id = 0; id < count; ++id) weights[id] = id == last || before(id, last) ? weights[id] : 0.0f;
+  int32_t last = candidates[0];
+  int64_t left = n;
+  for (; left > 0 && (left == n || sum < top_p * total) && left > n - kByHeap; --left) {
+    last = candidates[0];
+    sum += weights[last];
+    std::pop_heap(candidates, candidates + left, behind);
+  }
+  if (left > 0 && sum < top_p * total) std::sort(candidates, candidates + left, behind);
+  for (; left > 0 && sum < top_p * total; --left) sum += weights[last = candidates[left - 1]];
+  ZeroBehind(weights, count, last);
 }
 
 void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch) {
@@ -92,16 +131,17 @@ void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch)
   float* p = args.probabilities.as<float>() + row * args.probabilities.stride(0);
   const float most = Largest(logits, count);
   if (filter.temperature == 0) {
-    const int64_t place = std::find(logits, logits + count, most) - logits;
+    const int64_t place = FirstPlace(logits, count, most);
     std::fill(p, p + count, 0.0f);
     p[place < count ? place : 0] = 1;
     return;
   }
-  const FloatVec temperature = hn::Set(FloatTag(), filter.temperature);
-  std::copy(logits, logits + count, p);
+  if (p != logits) std::copy(logits, logits + count, p);
   if (filter.top_k > 0 && filter.top_k < count) KeepTopK(p, count, filter.top_k, reinterpret_cast<float*>(scratch));
-  Transform(p, count, 0, [&](int64_t, FloatVec v) { return hn::Div(v, temperature); });
-  Exponentiate(p, count, most / filter.temperature);
+  const FloatVec temperature = hn::Set(FloatTag(), filter.temperature);
+  const FloatVec largest = hn::Set(FloatTag(), most / filter.temperature);
+  Transform(p, count, kMinusInfinity,
+            [&](int64_t, FloatVec v) { return ExpOfNegative(hn::Sub(hn::Div(v, temperature), largest)); });
   if (filter.top_p < 1) KeepTopP(p, count, filter.top_p, reinterpret_cast<int32_t*>(scratch));
   const FloatVec least = hn::Set(FloatTag(), filter.min_p);  // the likeliest has weight 1
   LaneSum kept;

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/core/dtype.h"
 
@@ -104,6 +105,35 @@ class LaneSum {
  private:
   FloatVec parts_[kVectors];
 };
+
+// NaN is passed over; -infinity where there is nothing else.
+HWY_INLINE float Largest(const float* values, int64_t count) {
+  constexpr int kChains = 4;
+  const FloatTag d;
+  float most = -std::numeric_limits<float>::infinity();
+  FloatVec best[kChains];
+  for (FloatVec& b : best) b = hn::Set(d, most);
+  int64_t i = 0;
+  for (; i + kChains * kLanes <= count; i += kChains * kLanes) {
+    for (int c = 0; c < kChains; ++c) {
+      const FloatVec v = LoadFloats(values + i + c * kLanes);
+      best[c] = hn::IfThenElse(hn::Gt(v, best[c]), v, best[c]);  // false where v is NaN
+    }
+  }
+  for (int c = 1; c < kChains; ++c) best[0] = hn::Max(best[0], best[c]);
+  most = hn::GetLane(hn::MaxOfLanes(d, best[0]));
+  for (; i < count; ++i) most = values[i] > most ? values[i] : most;
+  return most;
+}
+
+// The lowest place that holds `value`; `count` where there is none.
+HWY_INLINE int64_t FirstPlace(const float* values, int64_t count, float value) {
+  const FloatTag d;
+  int64_t i = 0;
+  while (i + kLanes <= count && hn::AllFalse(d, hn::Eq(LoadFloats(values + i), hn::Set(d, value)))) i += kLanes;
+  while (i < count && values[i] != value) ++i;
+  return i;
+}
 
 // The product of two vectors of `count` elements, in sixteen partial sums.
 template <typename T>

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -21,14 +22,16 @@ enum class Limit { kRead, kFma };
 struct OpBench {
   Timed timed;
   Limit limit;
-  double amount;  // bytes read or multiply-adds of one run
-  double wanted;  // least share of the limit
+  double amount;     // bytes read or multiply-adds of one run
+  double wanted;     // least share of the limit
+  double other = 0;  // the other of the two, where either may be the limit
 };
 
 class OpsBench {
  public:
-  OpsBench(int threads, int rounds, int64_t working_set_bytes)
+  OpsBench(int threads, int rounds, bool fastest, int64_t working_set_bytes)
       : rounds_(rounds),
+        fastest_(fastest),
         threads_(threads),
         device_(int64_t{64} << 30),
         lane_(device_.NewLane({.name = "compute", .threads = threads})),
@@ -37,6 +40,7 @@ class OpsBench {
   int Run() {
     AddLimits();
     AddAttention();
+    AddVerifyAttention();
     AddLinear(DType::kF16, 1, 0.70);
     AddLinear(DType::kF16, 16, 0);
     AddLinear(DType::kF16, 512, 0.50);
@@ -63,9 +67,9 @@ class OpsBench {
     return tensor;
   }
 
-  void Add(std::string name, Limit limit, double amount, double wanted, std::function<void()> queue) {
+  void Add(std::string name, Limit limit, double amount, double wanted, std::function<void()> queue, double other = 0) {
     benches_.push_back(
-        {{std::move(name), [this, queue] { queue(), lane_->Synchronize(); }, {}}, limit, amount, wanted});
+        {{std::move(name), [this, queue] { queue(), lane_->Synchronize(); }, {}}, limit, amount, wanted, other});
   }
 
   void AddLimits() {
@@ -81,27 +85,51 @@ class OpsBench {
     return {New(DType::kF16, {KvBlocks(tokens) * kv_heads, 2, kKvBlock * head_dim}, 2), kv_heads};
   }
 
+  std::function<void()> Attention(const KvView& kv, int64_t rows, int64_t tokens) {
+    const int64_t heads = kv.kv_heads, head_dim = kv.head_dim();
+    const AttentionArgs args{New(DType::kF32, {rows, heads, head_dim}, 4), kv, tokens, false, 0.1f};
+    const AttentionPartials partials{New(DType::kF32, {kv.entries(), rows, 1, head_dim}, 0),
+                                     New(DType::kF32, {kv.entries(), rows, 1}, 0),
+                                     New(DType::kF32, {kv.entries(), rows, 1}, 0)};
+    const AttentionState state{New(DType::kF32, {rows, heads, head_dim}, 0), New(DType::kF32, {rows, heads}, 0),
+                               New(DType::kF32, {rows, heads}, 0)};
+    return [=, this] {
+      AttentionPartial(*lane_, args, partials);
+      AttentionMerge(*lane_, {partials, heads, 0, state, true, true});
+    };
+  }
+
   void AddAttention() {
     for (const int64_t head_dim : {128, 64}) {
       const int64_t heads = 8;
       const int64_t tokens = working_set_bytes_ / (heads * head_dim * 2 * 2) / kKvBlock * kKvBlock;
       const KvView kv = NewKv(heads, tokens, head_dim);
       for (const int64_t rows : {1, 16}) {
-        const AttentionArgs args{New(DType::kF32, {rows, heads, head_dim}, 4), kv, tokens, false, 0.1f};
-        const AttentionPartials partials{New(DType::kF32, {kv.entries(), rows, 1, head_dim}, 0),
-                                         New(DType::kF32, {kv.entries(), rows, 1}, 0),
-                                         New(DType::kF32, {kv.entries(), rows, 1}, 0)};
-        const AttentionState state{New(DType::kF32, {rows, heads, head_dim}, 0), New(DType::kF32, {rows, heads}, 0),
-                                   New(DType::kF32, {rows, heads}, 0)};
         const double fmas = 2.0 * rows * heads * tokens * head_dim;
         Add(fmt::format("attention, {} row{}, f16, {} tokens x {} heads of {}", rows, rows == 1 ? "" : "s", tokens,
                         heads, head_dim),
             rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? kv.blocks.bytes() : fmas, rows == 1 ? 0.70 : 0,
-            [=, this] {
-              AttentionPartial(*lane_, args, partials);
-              AttentionMerge(*lane_, {partials, heads, 0, state, true, true});
-            });
+            Attention(kv, rows, tokens));
       }
+    }
+  }
+
+  // A verify pass of the demo target: four layers that lie one behind the other, as many rows as are proposed.
+  void AddVerifyAttention() {
+    const int64_t heads = 4, head_dim = 64, layers = 4, tokens = 28 * 1024;
+    std::vector<KvView> kvs;
+    for (int64_t layer = 0; layer < layers; ++layer) kvs.push_back(NewKv(heads, tokens, head_dim));
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16}) {
+      std::vector<std::function<void()>> work;
+      for (const KvView& kv : kvs) work.push_back(Attention(kv, rows, tokens));
+      Add(
+          fmt::format("attention, {} row{}, f16, {} tokens x {} layers x {} heads of {}", rows, rows == 1 ? "" : "s",
+                      tokens, layers, heads, head_dim),
+          Limit::kRead, layers * kvs[0].blocks.bytes(), 0,
+          [work] {
+            for (const auto& layer : work) layer();
+          },
+          2.0 * rows * layers * heads * tokens * head_dim);
     }
   }
 
@@ -128,28 +156,36 @@ class OpsBench {
         Limit::kFma, 2 * unmasked * heads * head_dim, 0.40, [=, this] { AttentionPrefill(*lane_, args, out); });
   }
 
+  double Seconds(const OpBench& bench) const {
+    return fastest_ ? std::ranges::min(bench.timed.seconds) : bench.timed.median();
+  }
+
   int Print() const {
-    const double read = benches_[0].amount / benches_[0].timed.median();
-    const double fma = benches_[1].amount / benches_[1].timed.median();
-    fmt::print("{}, {} threads, working sets of {} MiB (last-level cache: {} MiB), medians of {} interleaved rounds\n",
-               CpuName(), threads_, working_set_bytes_ >> 20, LastLevelCacheBytes() >> 20, rounds_);
+    const double read = benches_[0].amount / Seconds(benches_[0]);
+    const double fma = benches_[1].amount / Seconds(benches_[1]);
+    fmt::print("{}, {} threads, working sets of {} MiB (last-level cache: {} MiB), {} of {} interleaved rounds\n",
+               CpuName(), threads_, working_set_bytes_ >> 20, LastLevelCacheBytes() >> 20,
+               fastest_ ? "fastest" : "medians", rounds_);
     fmt::print("limits: read {:.1f} GB/s, {:.1f} G FMA/s in f32\n\n", read * 1e-9, fma * 1e-9);
     fmt::print("{:66} {:>9} {:>12} {:>9} {:>8}\n", "op", "ms", "rate", "of limit", "wanted");
     int short_of = 0;
     for (size_t i = 2; i < benches_.size(); ++i) {
       const OpBench& bench = benches_[i];
-      const double rate = bench.amount / bench.timed.median();
-      const double share = rate / (bench.limit == Limit::kRead ? read : fma);
+      // What may be bound by either limit is held against the one that takes longer.
+      const bool by_read = bench.other > 0 ? bench.amount / read > bench.other / fma : bench.limit == Limit::kRead;
+      const double rate = (bench.other > 0 && !by_read ? bench.other : bench.amount) / Seconds(bench);
+      const double share = rate / (by_read ? read : fma);
       const bool falls_short = share < bench.wanted;
       short_of += falls_short;
-      fmt::print("{:66} {:9.2f} {:7.1f} {} {:8.0f}% {:>8}{}\n", bench.timed.name, bench.timed.median() * 1e3,
-                 rate * 1e-9, bench.limit == Limit::kRead ? "GB/s" : "GF/s", share * 100,
+      fmt::print("{:66} {:9.2f} {:7.1f} {} {:8.0f}% {:>8}{}\n", bench.timed.name, Seconds(bench) * 1e3, rate * 1e-9,
+                 by_read ? "GB/s" : "GF/s", share * 100,
                  bench.wanted > 0 ? fmt::format("{:.0f}%", bench.wanted * 100) : "-", falls_short ? "  short" : "");
     }
     return short_of == 0 ? 0 : 1;
   }
 
   const int rounds_;
+  const bool fastest_;
   const int threads_;
   CpuDevice device_;
   std::unique_ptr<Lane> lane_;
@@ -167,9 +203,11 @@ int main(int argc, char** argv) {
   int rounds = 9;
   app.add_option("-t,--threads", threads, "threads of the lane")->check(CLI::PositiveNumber);
   app.add_option("--rounds", rounds, "timed rounds")->check(CLI::PositiveNumber);
+  bool fastest = false;
+  app.add_flag("--fastest", fastest, "the fastest round of each instead of the median: where others use the machine");
   int64_t working_set_mib = 4 * triforce::LastLevelCacheBytes() >> 20;
   app.add_option("--working-set-mib", working_set_mib, "bytes that one-row ops read; default: 4 x the last-level cache")
       ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
-  return triforce::OpsBench(threads, rounds, working_set_mib << 20).Run();
+  return triforce::OpsBench(threads, rounds, fastest, working_set_mib << 20).Run();
 }

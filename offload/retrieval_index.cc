@@ -296,12 +296,10 @@ std::byte* RetrievalIndex::TileIn(const TensorView& blocks, int64_t entry, int64
          position % kKvBlock / kKeyTile * tile_bytes_;
 }
 
-const std::byte* RetrievalIndex::DeviceTile(int64_t layer, int64_t kv_head, int64_t position) const {
+const std::byte* RetrievalIndex::DeviceTile(const DeviceKv& kv, int64_t kv_head, int64_t position) const {
   const int64_t entry = position / kKvBlock * kv_heads_ + kv_head;
-  const KvView tail = store_.Tail(layer);
-  if (entry >= tail.first_entry) return TileIn(tail.blocks, entry - tail.first_entry, position);
-  const KvView resident = store_.Resident(layer);
-  return entry < resident.entries() ? TileIn(resident.blocks, entry, position) : nullptr;
+  if (entry >= kv.tail.first_entry) return TileIn(kv.tail.blocks, entry - kv.tail.first_entry, position);
+  return entry < kv.resident.entries() ? TileIn(kv.resident.blocks, entry, position) : nullptr;
 }
 
 void RetrievalIndex::Locate(Lane& compute) {
@@ -327,10 +325,11 @@ void RetrievalIndex::LocateHead(int64_t layer, int64_t kv_head) {
     host_lists_[entry * kBlockTiles + listed % kBlockTiles] = reinterpret_cast<int64_t>(tile);
     ++listed;
   };
-  MoveGuests(layer, kv_head);
+  const DeviceKv kv{store_.Tail(layer), store_.Resident(layer)};
+  MoveGuests(layer, kv_head, kv);
   auto guest = guest_of_[layer * kv_heads_ + kv_head].begin();
   for (const int32_t chunk : Selected(layer, kv_head)) {
-    const std::byte* tile = DeviceTile(layer, kv_head, chunk * chunk_tokens_);
+    const std::byte* tile = DeviceTile(kv, kv_head, chunk * chunk_tokens_);
     if (tile == nullptr) tile = GuestTile(layer, kv_head, (guest++)->slot);
     for (int64_t i = 0; i < chunk_tiles; ++i) list(tile + i * tile_bytes_);
   }
@@ -338,7 +337,7 @@ void RetrievalIndex::LocateHead(int64_t layer, int64_t kv_head) {
   const int64_t end = (store_.tail_first_block() + plan_.tail_blocks) * kKvBlock;
   for (int64_t position = complete_ * chunk_tokens_; position < end && listed < sizes_.list_blocks * kBlockTiles;
        position += kKeyTile) {
-    list(DeviceTile(layer, kv_head, position));
+    list(DeviceTile(kv, kv_head, position));
   }
 }
 
@@ -348,14 +347,14 @@ std::byte* RetrievalIndex::GuestTile(int64_t layer, int64_t kv_head, int64_t slo
 }
 
 // Guests that stay keep their slots; those that come get what is free, and are fetched.
-void RetrievalIndex::MoveGuests(int64_t layer, int64_t kv_head) {
+void RetrievalIndex::MoveGuests(int64_t layer, int64_t kv_head, const DeviceKv& kv) {
   std::vector<Guest>& guests = guest_of_[layer * kv_heads_ + kv_head];
   if (plan_.guest_blocks == 0) return;
   slot_taken_.assign(plan_.guest_blocks * kKvBlock / chunk_tokens_, false);
   guests_after_.clear();
   auto old = guests.begin();
   for (const int32_t chunk : Selected(layer, kv_head)) {
-    if (DeviceTile(layer, kv_head, chunk * chunk_tokens_) != nullptr) continue;
+    if (DeviceTile(kv, kv_head, chunk * chunk_tokens_) != nullptr) continue;
     while (old != guests.end() && old->chunk < chunk) ++old;
     const bool stays = old != guests.end() && old->chunk == chunk;
     guests_after_.push_back({chunk, stays ? old->slot : -1});

@@ -109,6 +109,11 @@ class RetrievalIndex {
     int32_t slot = 0;
   };
 
+  // What the device has of a layer's KV.
+  struct DeviceKv {
+    KvView tail, resident;
+  };
+
   struct Range {
     int64_t first = 0;
     int64_t end = 0;
@@ -127,11 +132,11 @@ class RetrievalIndex {
   void CountReselected(int64_t head);
   TensorView OfLayer(const TensorView& t, int64_t layer, int64_t width) const;  // i32 [kv_heads, width]
   void LocateHead(int64_t layer, int64_t kv_head);
-  void MoveGuests(int64_t layer, int64_t kv_head);
+  void MoveGuests(int64_t layer, int64_t kv_head, const DeviceKv& kv);
   void Fetch(int64_t layer, int64_t kv_head, const Guest& guest);
   // The key tile of a storage position: within blocks, on the device (null where it is not), in the guest pool.
   std::byte* TileIn(const TensorView& blocks, int64_t entry, int64_t position) const;
-  const std::byte* DeviceTile(int64_t layer, int64_t kv_head, int64_t position) const;
+  const std::byte* DeviceTile(const DeviceKv& kv, int64_t kv_head, int64_t position) const;
   std::byte* GuestTile(int64_t layer, int64_t kv_head, int64_t slot) const;
 
   Link& link_;

@@ -16,7 +16,7 @@ constexpr int kSpins = 4000;
 
 Team::Team(int threads) {
   TF_CHECK(threads >= 1, "{} threads", threads);
-  scratch_ = std::make_unique<std::byte[]>(threads * kScratchBytes + kScratchAlignment);
+  scratch_ = std::make_unique_for_overwrite<std::byte[]>(threads * kScratchBytes + kScratchAlignment);
   const auto address = reinterpret_cast<uintptr_t>(scratch_.get());
   std::byte* aligned = scratch_.get() + (kScratchAlignment - address % kScratchAlignment) % kScratchAlignment;
   for (int i = 0; i < threads; ++i) workers_.push_back({i, {aligned + i * kScratchBytes, kScratchBytes}});

@@ -24,7 +24,7 @@ struct Worker {
 
 class Team {
  public:
-  static constexpr int64_t kScratchBytes = int64_t{1} << 20;
+  static constexpr int64_t kScratchBytes = int64_t{4} << 20;  // of address space: what is not used is no memory
 
   // REQUIRES: threads >= 1.
   explicit Team(int threads);

@@ -194,7 +194,7 @@ HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_
   LaneSum total;
   for (int64_t i = 0; i < padded; i += kSumLanes) {
     for (int v = 0; v < kVectors; ++v) {
-      const FloatVec p = ExpOfNegative(hn::Sub(LoadFloats(scores + i + v * kLanes), largest));
+      const FloatVec p = ExpOfNegative(d, hn::Sub(LoadFloats(scores + i + v * kLanes), largest));
       StoreFloats(p, scores + i + v * kLanes);
       total.Add(v, p);
     }

@@ -19,8 +19,8 @@ struct ChunkSelectArgs {
 };
 
 // Queues selected[h] = the chosen chunks of kv_head h, ascending. Among equal scores the lowest chunk comes first, NaN
-// last. REQUIRES: shapes as said; forced ones are none of those left out, and no more than are to be chosen; there are
-// as many chunks to choose from.
+// last. What is forced and left out is left out. REQUIRES: shapes as said; no more are forced than are to be
+// chosen; there are as many chunks to choose from.
 void ChunkSelect(Lane& lane, const ChunkSelectArgs& args);
 
 }  // namespace triforce

@@ -24,6 +24,7 @@ TEST_CASE("chunk_select: the highest, ties to the lowest chunk, NaN last, forced
     };
     CHECK(select(2, {}, 0, 0) == std::vector<int32_t>{1, 5, 1, 5});
     CHECK(select(3, {2, 2, 0, 3}, 0, 0) == std::vector<int32_t>{1, 2, 5, 0, 1, 3});
+    CHECK(select(3, {0, 5, 0, 5}, 4, 6) == std::vector<int32_t>{0, 1, 3, 0, 1, 2});  // left out, although forced
     CHECK(select(3, {}, 4, 6) == std::vector<int32_t>{0, 1, 3, 0, 1, 2});
     CHECK(select(6, {}, 0, 0) == std::vector<int32_t>{0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5});
     CHECK(select(5, {}, 0, 0) == std::vector<int32_t>{0, 1, 3, 4, 5, 0, 1, 2, 4, 5});

@@ -27,8 +27,7 @@ void Check(const ChunkSharesArgs& args) {
 
 void ChunkShares(Lane& lane, const ChunkSharesArgs& args) {
   Check(args);
-  // A head's logits lie in a thread's scratch memory.
-  TF_CHECK((args.chunks + 16) * static_cast<int64_t>(sizeof(float)) <= Team::kScratchBytes, "{} chunks", args.chunks);
+  TF_CHECK(args.chunks <= kMaxChunksToShare && args.q.dim(2) <= 256, "{} chunks, q {}", args.chunks, args.q.ToString());
   AsCpu(lane).Run("chunk_shares", [args](Team& team) { ChunkSharesCpu(team, args); });
 }
 

@@ -1,4 +1,4 @@
-// ChunkShares on the CPU: lanes over head_dim for the products, over chunks for the softmax; a kv_head per item.
+// ChunkShares on the CPU: lanes run over queries, so that no sum crosses lanes but the last one; a kv_head per item.
 #include <algorithm>
 
 #include "kernels/core/team.h"
@@ -8,8 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/ops/chunk_shares_cpu.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h:
-#include <hwy/contrib/math/math-inl.h>
-
+#include "kernels/ops/exp-inl.h"
 #include "kernels/ops/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,44 +16,109 @@ namespace triforce {
 namespace HWY_NAMESPACE {
 namespace {
 
-// shares += softmax(logits). `logits` has room for a vector more, and is used up.
-void AddSoftmax(float* HWY_RESTRICT logits, int64_t count, float* HWY_RESTRICT shares) {
-  const FloatTag d;
-  const float most = *std::max_element(logits, logits + count);
-  std::fill(logits + count, logits + (count + kSumLanes - 1) / kSumLanes * kSumLanes,
-            -std::numeric_limits<float>::infinity());
-  LaneSum sum;
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const FloatVec p = hn::Exp(d, hn::Sub(LoadFloats(logits + i), hn::Set(d, most)));
-    StoreFloats(p, logits + i);
-    sum.Add(i / kLanes, p);
+// Queries that are taken together: the lanes of a vector, where it has as many.
+constexpr int64_t kQueryLanes = kChunkSharesQueries;
+using QueryTag = hn::CappedTag<float, kQueryLanes>;
+constexpr int64_t kVectorLanes = kLanes < kQueryLanes ? kLanes : kQueryLanes;
+constexpr int kVectors = static_cast<int>(kQueryLanes / kVectorLanes);
+using QueryVec = hn::Vec<QueryTag>;
+// Chunks whose products are summed side by side: each sum is a chain of additions that wait for one another.
+constexpr int64_t kChunkTile = 8;
+constexpr int64_t kMaxHeadDim = 256;
+
+// What a thread needs besides the logits, which come behind it.
+struct Scratch {
+  float q[kMaxHeadDim * kQueryLanes];                             // [head_dim, kQueryLanes], scaled
+  float means[kChunkTile * kMaxHeadDim];                          // of a tile, in f32
+  float* logits() { return reinterpret_cast<float*>(this + 1); }  // [chunks, kQueryLanes]
+};
+
+// logits[c][lane] = q[lane].mean[c] for kCount chunks, summed in the order of head_dim.
+template <int kCount>
+HWY_INLINE void Logits(const float* HWY_RESTRICT q, const float* HWY_RESTRICT means, int64_t head_dim,
+                       float* HWY_RESTRICT logits) {
+  const QueryTag d;
+  for (int v = 0; v < kVectors; ++v) {
+    QueryVec acc[kCount];
+    for (QueryVec& sum : acc) sum = hn::Zero(d);
+    for (int64_t i = 0; i < head_dim; ++i) {
+      const QueryVec query = hn::LoadU(d, q + i * kQueryLanes + v * kVectorLanes);
+      for (int c = 0; c < kCount; ++c) acc[c] = hn::MulAdd(hn::Set(d, means[c * head_dim + i]), query, acc[c]);
+    }
+    for (int c = 0; c < kCount; ++c) hn::StoreU(acc[c], d, logits + c * kQueryLanes + v * kVectorLanes);
   }
-  const float scale = 1 / sum.Total();
-  for (int64_t i = 0; i < count; ++i) shares[i] += logits[i] * scale;
 }
 
 template <typename T>
-void SharesOfHead(const ChunkSharesArgs& args, int64_t kv_head, float* logits) {
-  const int64_t head_dim = args.q.dim(2), group = args.q.dim(1) / args.means.dim(0);
-  const T* const means = args.means.as<T>() + kv_head * args.means.stride(0);
-  float* const shares = args.shares.as<float>() + kv_head * args.shares.stride(0);
-  std::fill(shares, shares + args.chunks, 0.0f);
-  for (int64_t row = 0; row < args.q.dim(0); ++row) {
-    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      const float* const q = args.q.as<float>() + row * args.q.stride(0) + head * head_dim;
-      for (int64_t chunk = 0; chunk < args.chunks; ++chunk) {
-        logits[chunk] = args.scale * DotProduct(q, means + chunk * head_dim, head_dim);
+void AllLogits(const T* means, int64_t chunks, int64_t head_dim, Scratch& scratch) {
+  for (int64_t chunk = 0; chunk < chunks; chunk += kChunkTile) {
+    const int64_t count = std::min(kChunkTile, chunks - chunk);
+    const T* const from = means + chunk * head_dim;
+    int64_t i = 0;
+    for (; i + kLanes <= count * head_dim; i += kLanes) StoreFloats(LoadFloats(from + i), scratch.means + i);
+    for (; i < count * head_dim; ++i) scratch.means[i] = ToF32(from[i]);
+    float* const logits = scratch.logits() + chunk * kQueryLanes;
+    if (count == kChunkTile) {
+      Logits<kChunkTile>(scratch.q, scratch.means, head_dim, logits);
+    } else {
+      for (int64_t c = 0; c < count; ++c) {
+        Logits<1>(scratch.q, scratch.means + c * head_dim, head_dim, logits + c * kQueryLanes);
       }
-      AddSoftmax(logits, args.chunks, shares);
     }
   }
 }
 
+// shares[c] += the sum over the first `queries` lanes of softmax(logits)[c].
+void AddSoftmaxes(float* HWY_RESTRICT logits, int64_t chunks, int64_t queries, float* HWY_RESTRICT shares) {
+  const QueryTag d;
+  const int64_t end = chunks * kQueryLanes;
+  QueryVec factor[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    float* const from = logits + v * kVectorLanes;
+    QueryVec most = hn::LoadU(d, from), sum = hn::Zero(d);
+    for (int64_t i = 0; i < end; i += kQueryLanes) most = hn::Max(most, hn::LoadU(d, from + i));
+    for (int64_t i = 0; i < end; i += kQueryLanes) {
+      const QueryVec p = ExpOfNegative(d, hn::Sub(hn::LoadU(d, from + i), most));
+      hn::StoreU(p, d, from + i);
+      sum = hn::Add(sum, p);
+    }
+    const QueryVec lane = hn::Iota(d, static_cast<float>(v * kVectorLanes));
+    factor[v] = hn::IfThenElseZero(hn::Lt(lane, hn::Set(d, static_cast<float>(queries))), hn::Div(hn::Set(d, 1), sum));
+  }
+  for (int64_t c = 0; c < chunks; ++c) {
+    QueryVec sum = hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) {
+      sum = hn::MulAdd(hn::LoadU(d, logits + c * kQueryLanes + v * kVectorLanes), factor[v], sum);
+    }
+    shares[c] += hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
+template <typename T>
+void SharesOfHead(const ChunkSharesArgs& args, int64_t kv_head, Scratch& scratch) {
+  const int64_t head_dim = args.q.dim(2), group = args.q.dim(1) / args.means.dim(0), queries = args.q.dim(0) * group;
+  const T* const means = args.means.as<T>() + kv_head * args.means.stride(0);
+  float* const shares = args.shares.as<float>() + kv_head * args.shares.stride(0);
+  std::fill(shares, shares + args.chunks, 0.0f);
+  for (int64_t first = 0; first < queries; first += kQueryLanes) {
+    const int64_t count = std::min(kQueryLanes, queries - first);
+    std::fill_n(scratch.q, head_dim * kQueryLanes, 0.0f);
+    for (int64_t n = 0; n < count; ++n) {
+      const int64_t row = (first + n) / group, head = kv_head * group + (first + n) % group;
+      const float* const q = args.q.as<float>() + row * args.q.stride(0) + head * head_dim;
+      for (int64_t i = 0; i < head_dim; ++i) scratch.q[i * kQueryLanes + n] = q[i] * args.scale;
+    }
+    AllLogits(means, args.chunks, head_dim, scratch);
+    AddSoftmaxes(scratch.logits(), args.chunks, count, shares);
+  }
+}
+
 void ChunkSharesImpl(Team& team, const ChunkSharesArgs& args) {
+  static_assert(sizeof(Scratch) <= kChunkSharesScratchBytes);
   if (args.chunks == 0) return;
   team.For(args.means.dim(0), [&](Worker& worker, int64_t kv_head) {
     WithFloatType(args.means.dtype(), [&]<typename T>(T) {
-      SharesOfHead<T>(args, kv_head, reinterpret_cast<float*>(worker.scratch.data()));
+      SharesOfHead<T>(args, kv_head, *reinterpret_cast<Scratch*>(worker.scratch.data()));
     });
   });
 }

@@ -25,19 +25,19 @@ namespace HWY_NAMESPACE {
 // exp(x) = 2^n * exp(r), n = x / ln 2 rounded. r is one multiply-add away from x: n times the error of ln 2 in f32 is
 // below 2^-28 |x|, less than a score of that size has been rounded by. exp(r) is the polynomial of degree 5 that begins
 // with 1 + r and has the least greatest relative error for |r| <= ln 2 / 2: 2^-23.1.
-HWY_INLINE FloatVec ExpOfNegative(FloatVec x) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
-  const FloatVec round = hn::Set(d, 0x1.8p23f);  // what is added to it is rounded, and stands in the lowest bits
-  const FloatVec shifted = hn::MulAdd(x, hn::Set(d, 1.442695041f), round);
-  const FloatVec n = hn::Sub(shifted, round);
-  const FloatVec r = hn::NegMulAdd(n, hn::Set(d, 0.693147181f), x);
-  FloatVec p = hn::MulAdd(hn::Set(d, 0x1.10625p-7f), r, hn::Set(d, 0x1.572a64p-5f));
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V ExpOfNegative(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  const V round = hn::Set(d, 0x1.8p23f);  // what is added to it is rounded, and stands in the lowest bits
+  const V shifted = hn::MulAdd(x, hn::Set(d, 1.442695041f), round);
+  const V n = hn::Sub(shifted, round);
+  const V r = hn::NegMulAdd(n, hn::Set(d, 0.693147181f), x);
+  V p = hn::MulAdd(hn::Set(d, 0x1.10625p-7f), r, hn::Set(d, 0x1.572a64p-5f));
   p = hn::MulAdd(p, r, hn::Set(d, 0x1.5557bp-3f));
   p = hn::MulAdd(p, r, hn::Set(d, 0x1.fffdfcp-2f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  const FloatVec scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  const V scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -86.0f)), scaled);
 }
 

@@ -141,7 +141,7 @@ void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch)
   const FloatVec temperature = hn::Set(FloatTag(), filter.temperature);
   const FloatVec largest = hn::Set(FloatTag(), most / filter.temperature);
   Transform(p, count, kMinusInfinity,
-            [&](int64_t, FloatVec v) { return ExpOfNegative(hn::Sub(hn::Div(v, temperature), largest)); });
+            [&](int64_t, FloatVec v) { return ExpOfNegative(FloatTag(), hn::Sub(hn::Div(v, temperature), largest)); });
   if (filter.top_p < 1) KeepTopP(p, count, filter.top_p, reinterpret_cast<int32_t*>(scratch));
   const FloatVec least = hn::Set(FloatTag(), filter.min_p);  // the likeliest has weight 1
   LaneSum kept;

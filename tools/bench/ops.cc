@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,6 +11,9 @@
 
 #include "kernels/core/cpu_device.h"
 #include "kernels/ops/attention.h"
+#include "kernels/ops/chunk_select.h"
+#include "kernels/ops/chunk_shares.h"
+#include "kernels/ops/filtered_softmax.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/peak.h"
 #include "tools/bench/timing.h"
@@ -29,9 +33,10 @@ struct OpBench {
 
 class OpsBench {
  public:
-  OpsBench(int threads, int rounds, bool fastest, int64_t working_set_bytes)
+  OpsBench(int threads, int rounds, bool fastest, std::string only, int64_t working_set_bytes)
       : rounds_(rounds),
         fastest_(fastest),
+        only_(std::move(only)),
         threads_(threads),
         device_(int64_t{64} << 30),
         lane_(device_.NewLane({.name = "compute", .threads = threads})),
@@ -41,6 +46,8 @@ class OpsBench {
     AddLimits();
     AddAttention();
     AddVerifyAttention();
+    AddFilteredSoftmax();
+    AddSelection();
     AddLinear(DType::kF16, 1, 0.70);
     AddLinear(DType::kF16, 16, 0);
     AddLinear(DType::kF16, 512, 0.50);
@@ -68,6 +75,7 @@ class OpsBench {
   }
 
   void Add(std::string name, Limit limit, double amount, double wanted, std::function<void()> queue, double other = 0) {
+    if (benches_.size() >= 2 && name.find(only_) == std::string::npos) return;  // the first two are the limits
     benches_.push_back(
         {{std::move(name), [this, queue] { queue(), lane_->Synchronize(); }, {}}, limit, amount, wanted, other});
   }
@@ -114,7 +122,8 @@ class OpsBench {
     }
   }
 
-  // A verify pass of the demo target: four layers that lie one behind the other, as many rows as are proposed.
+  // A layer of a verify pass of the demo target, for as many rows as are proposed. Layer after layer, so that none lies
+  // in the caches.
   void AddVerifyAttention() {
     const int64_t heads = 4, head_dim = 64, layers = 4, tokens = 28 * 1024;
     std::vector<KvView> kvs;
@@ -123,14 +132,44 @@ class OpsBench {
       std::vector<std::function<void()>> work;
       for (const KvView& kv : kvs) work.push_back(Attention(kv, rows, tokens));
       Add(
-          fmt::format("attention, {} row{}, f16, {} tokens x {} layers x {} heads of {}", rows, rows == 1 ? "" : "s",
-                      tokens, layers, heads, head_dim),
-          Limit::kRead, layers * kvs[0].blocks.bytes(), 0,
-          [work] {
-            for (const auto& layer : work) layer();
-          },
-          2.0 * rows * layers * heads * tokens * head_dim);
+          fmt::format("attention, {} row{}, f16, {} tokens x {} heads of {}", rows, rows == 1 ? "" : "s", tokens, heads,
+                      head_dim),
+          Limit::kRead, kvs[0].blocks.bytes(), 0, [this, work] { work[next_layer_++ % work.size()](); },
+          2.0 * rows * heads * tokens * head_dim);
     }
+  }
+
+  void AddFilteredSoftmax() {
+    const TensorView logits = New(DType::kF32, {1, 4096}, 8), out = New(DType::kF32, {1, 4096}, 0);
+    // Weights that fall off as those of words do: a few hundred count, some dozens are kept.
+    for (int64_t i = 0; i < logits.elements(); ++i) {
+      logits.as<float>()[i] = -std::log(static_cast<float>(1 + i * 1337 % 4096));
+    }
+    Add("filtered_softmax, 1 row of 4096, T 0.6, top-p 0.9", Limit::kRead, logits.bytes(), 0, [=, this] {
+      FilteredSoftmax(*lane_, {logits, {.temperature = 0.6f, .top_p = 0.9f}, out});
+    });
+  }
+
+  // Choosing chunks for a layer of the demo target behind 29,000 tokens, by eight queries.
+  void AddSelection() {
+    const int64_t heads = 4, head_dim = 64, chunks = 3625, chosen = 362;
+    const TensorView q = New(DType::kF32, {8, heads, head_dim}, 9), scores = New(DType::kF32, {heads, chunks}, 0);
+    const TensorView means = New(DType::kF16, {heads, chunks, head_dim}, 10);
+    for (int64_t i = 0; i < q.elements(); ++i) q.as<float>()[i] *= 100.0f;
+    const TensorView forced = NewInts({heads, 9}), selected = NewInts({heads, chosen});
+    Add("chunk_shares, 8 queries, f16, 3625 chunks x 4 heads of 64", Limit::kFma, 8.0 * heads * chunks * head_dim, 0,
+        [=, this] {
+          ChunkShares(*lane_, {q, means, chunks, 0.125f, scores});
+        });
+    Add("chunk_select, 362 of 3625 chunks x 4 heads", Limit::kRead, scores.bytes(), 0, [=, this] {
+      ChunkSelect(*lane_, {scores, chunks, 0, 0, forced, selected});
+    });
+  }
+
+  TensorView NewInts(std::initializer_list<int64_t> shape) {
+    const TensorView sizes(nullptr, nullptr, DType::kI32, shape);
+    buffers_.push_back(device_.Allocate(sizes.bytes(), "the bench"));  // zeros
+    return TensorView(&device_, buffers_.back().data(), DType::kI32, shape);
   }
 
   void AddLinear(DType dtype, int64_t rows, double wanted) {
@@ -186,6 +225,8 @@ class OpsBench {
 
   const int rounds_;
   const bool fastest_;
+  const std::string only_;
+  size_t next_layer_ = 0;
   const int threads_;
   CpuDevice device_;
   std::unique_ptr<Lane> lane_;
@@ -205,9 +246,11 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", rounds, "timed rounds")->check(CLI::PositiveNumber);
   bool fastest = false;
   app.add_flag("--fastest", fastest, "the fastest round of each instead of the median: where others use the machine");
+  std::string only;
+  app.add_option("--only", only, "only ops whose name has this in it");
   int64_t working_set_mib = 4 * triforce::LastLevelCacheBytes() >> 20;
   app.add_option("--working-set-mib", working_set_mib, "bytes that one-row ops read; default: 4 x the last-level cache")
       ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
-  return triforce::OpsBench(threads, rounds, fastest, working_set_mib << 20).Run();
+  return triforce::OpsBench(threads, rounds, fastest, only, working_set_mib << 20).Run();
 }

@@ -67,6 +67,12 @@ TEST_CASE("filtered_softmax: ties") {
     CHECK((third(top_k[1]) && third(top_k[2]) && third(top_k[3]) && top_k[0] == 0));
     CHECK(Filtered(test, logits, {.top_p = 0.5f}) == std::vector<float>{0, 0.5f, 0.5f, 0, 0});  // lowest ids first
     CHECK(Filtered(test, logits, {.top_p = 0.1f}) == std::vector<float>{0, 1, 0, 0, 0});
+    // Far more equal ones than are likely to be kept: the lowest ids, exactly as many as it takes.
+    for (const int64_t kept : {1, 63, 64, 65, 700}) {
+      const float top_p = (static_cast<float>(kept) - 0.5f) / 1003;
+      const std::vector<float> all = Filtered(test, std::vector<float>(1003, 1.5f), {.top_p = top_p});
+      for (int64_t i = 0; i < 1003; ++i) CHECK((all[i] > 0) == (i < kept));
+    }
   });
 }
 

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();
 constexpr int64_t kStagingSlots = 12;
+// Of what a pass streams, the part that a ring holds at most: one in so many. Proposing takes no longer than that.
+constexpr int64_t kRingShare = 4;
 
 // Which weights stay on the device first: the small ones of a layer, so that what streams is one long run.
 constexpr std::array<LayerMatrix, kLayerMatrices> kResidentOrder = {LayerMatrix::kAttentionOut, LayerMatrix::kQkv,
@@ -112,6 +114,7 @@ class Planner {
     if (free < 0) return Shortage{"device memory", input_.device_bytes - free, input_.device_bytes};
     if (const auto shortage = ChooseWeights(free, weights)) return shortage;
     KeepKv(std::min(kv, free - WeightArenaBytes()));
+    DeepenRing(free - WeightArenaBytes() - ResidentKvBytes());
     keeps_all_it_may_ = ResidentKvBytes() + layer_block_bytes_ > kv && ResidentWeightBytes() + LargestPanel() > weights;
     return AddPlacedItems();
   }
@@ -121,6 +124,15 @@ class Planner {
     // A slot holds at least a block and a panel.
     plan_.ring.slot_bytes = HostAligned(std::max({wanted, block_bytes_, LargestPanel()}));
     plan_.ring.slots = input_.options.slots.value_or(kDefaultSlots);
+  }
+
+  // While tokens are proposed the link goes on as far as the ring has room: what nothing else wants is taken for that.
+  // Not where weights stream, which proposing takes through the ring.
+  void DeepenRing(int64_t free) {
+    if (input_.options.most_gamma == 0 || input_.options.slots || StreamedWeights() > 0) return;
+    const int64_t most = StreamedKv() / kRingShare / plan_.ring.slot_bytes;
+    plan_.ring.slots +=
+        std::clamp<int64_t>(most - plan_.ring.slots, 0, std::max<int64_t>(0, free) / plan_.ring.slot_bytes);
   }
 
   int64_t LargestPanel() const {

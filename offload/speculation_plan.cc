@@ -40,7 +40,7 @@ RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const Acceptanc
 
 PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices) {
   PlanInput with = input;
-  if (shape.bottom != Bottom::kDraft) with.draft.reset();
+  if (!shape.drafts()) with.draft.reset();
   with.options.budget_tokens = shape.retrieval ? choices.budget_tokens : 0;
   with.options.most_gamma = shape.none() ? 0 : choices.gamma.value_or(kMostGamma);
   with.options.gamma = with.options.most_gamma;

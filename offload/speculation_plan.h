@@ -22,8 +22,9 @@ struct AcceptanceRates {
 // What stands below the top level.
 struct SpeculationShape {
   bool retrieval = false;
-  enum class Bottom { kNone, kDraft, kNgram } bottom = Bottom::kNone;
+  enum class Bottom { kNone, kDraft, kNgram, kNgramDraft } bottom = Bottom::kNone;
   bool none() const { return !retrieval && bottom == Bottom::kNone; }
+  bool drafts() const { return bottom == Bottom::kDraft || bottom == Bottom::kNgramDraft; }
   bool operator==(const SpeculationShape&) const = default;
 };
 

@@ -9,12 +9,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "kernels/core/check.h"
 #include "runtime/draft_proposer.h"
+#include "runtime/ngram_draft_proposer.h"
 #include "runtime/ngram_proposer.h"
 
 namespace triforce {
@@ -165,6 +167,8 @@ struct Decoder {
   std::vector<std::unique_ptr<TableModel>> models;
   std::vector<std::unique_ptr<Proposer>> proposers;
   Level* top = nullptr;
+  const NgramDraftProposer* both = nullptr;
+  NgramDraftStats* taken = nullptr;
   int64_t most = 1;  // tokens of one round
 };
 using MakeDecoder = std::function<Decoder(Chance&)>;
@@ -175,11 +179,21 @@ std::unique_ptr<TableModel> Model(int64_t vocab, const LawFunction& law) {
   return std::make_unique<TableModel>(vocab, law, Tokens(kPrompt.begin(), kPrompt.end() - 1));
 }
 
-// What stands below the levels: a draft model, or a lookup in the text.
+// What stands below the levels: a draft model, a lookup in the text, or both.
 struct Bottom {
   const char* name;
   LawFunction draft;  // none: n-grams
+  std::optional<NgramDraftOptions> with_lookup = {};
+  std::shared_ptr<NgramDraftStats> taken = {};  // of all ways; shared by copies
 };
+
+// Both, with rates that a single outcome turns round.
+Bottom NgramDraft(const char* name, const LawFunction& draft, double draft_rate, double lookup_rate) {
+  return {name, draft,
+          NgramDraftOptions{
+              .draft_rate = draft_rate, .shortest_rate = lookup_rate, .rate_per_token = 0, .prior_weight = 0.5},
+          std::make_shared<NgramDraftStats>()};
+}
 
 // Levels from the top down, as their verifiers' laws and gammas.
 struct LevelSpec {
@@ -191,12 +205,29 @@ MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom)
   return [=](Chance& chance) {
     Decoder decoder;
     decoder.most = levels[0].gamma + 1;
+    const int64_t bottom_most = std::max<int64_t>(1, levels.back().gamma);
+    std::unique_ptr<DraftProposer> draft;
+    std::unique_ptr<NgramProposer> lookup;
     if (bottom.draft) {
       decoder.models.push_back(Model(vocab, bottom.draft));
-      decoder.proposers.push_back(std::make_unique<DraftProposer>(
-          *decoder.models.back(), chance, kPrompt, DraftOptions{.most = std::max<int64_t>(1, levels.back().gamma)}));
+      draft = std::make_unique<DraftProposer>(*decoder.models.back(), chance, kPrompt, DraftOptions{bottom_most});
+    }
+    if (!bottom.draft || bottom.with_lookup) {
+      lookup = std::make_unique<NgramProposer>(kPrompt, 64, bottom.with_lookup ? NgramRuns{2, 1} : NgramRuns{});
+    }
+    if (bottom.with_lookup) {
+      NgramDraftOptions options = *bottom.with_lookup;
+      options.most = bottom_most;
+      auto both = std::make_unique<NgramDraftProposer>(*lookup, *draft, std::ssize(kPrompt), options);
+      decoder.both = both.get();
+      decoder.taken = bottom.taken.get();
+      decoder.proposers.push_back(std::move(draft));
+      decoder.proposers.push_back(std::move(lookup));
+      decoder.proposers.push_back(std::move(both));
+    } else if (draft != nullptr) {
+      decoder.proposers.push_back(std::move(draft));
     } else {
-      decoder.proposers.push_back(std::make_unique<NgramProposer>(kPrompt, 64));
+      decoder.proposers.push_back(std::move(lookup));
     }
     for (size_t i = levels.size(); i-- > 0;) {
       decoder.models.push_back(Model(vocab, levels[i].law));
@@ -242,6 +273,7 @@ double WorstError(int64_t vocab, const LawFunction& target, const MakeDecoder& m
         tokens.push_back(proposal.token);
       }
     }
+    if (decoder.both != nullptr) decoder.taken->Add(decoder.both->stats());
     ends[tokens] += chance.weight();
     for (size_t length = 1; length <= tokens.size(); ++length) {
       begins[Tokens(tokens.begin(), tokens.begin() + static_cast<int64_t>(length))] += chance.weight();
@@ -279,10 +311,23 @@ std::vector<Bottom> Bottoms(int64_t vocab, const LawFunction& target) {
           {"always wrong", WrongLaws(target)},
           {"the target itself", target},
           {"with zeros", RandomLaws(vocab, 3, 4)},
-          {"n-grams", {}}};
+          {"n-grams", {}},
+          NgramDraft("n-grams, or a draft", RandomLaws(vocab, 4), 0.5, 0.6),
+          NgramDraft("a draft, or n-grams", RandomLaws(vocab, 4), 0.6, 0.5)};
 }
 
-Bottom Cut(const Bottom& bottom) { return {bottom.name, bottom.draft ? CutLaws(bottom.draft) : bottom.draft}; }
+// The draft is taken first where it promises more; that the lookup is taken then comes of outcomes.
+void CheckBothTaken(const Bottom& bottom) {
+  if (!bottom.taken) return;
+  CHECK(bottom.taken->lookups > 0);
+  CHECK(bottom.taken->drafts > 0);
+}
+
+Bottom Cut(const Bottom& bottom) {
+  Bottom cut = bottom;
+  if (bottom.draft) cut.draft = CutLaws(bottom.draft);
+  return cut;
+}
 
 // One level with a vocabulary of 8.
 void CheckOneLevel(int64_t most_gamma, int rounds) {
@@ -296,6 +341,7 @@ void CheckOneLevel(int64_t most_gamma, int rounds) {
       CHECK(WorstError(kVocab, CutLaws(target), Compose(kVocab, {{CutLaws(target), gamma}}, Cut(bottom)), rounds) <
             kExact);
     }
+    if (rounds > 1) CheckBothTaken(bottom);
   }
 }
 
@@ -316,6 +362,7 @@ void CheckHierarchies(const std::vector<std::pair<int64_t, int64_t>>& gammas, in
       CHECK(worst(target, WrongLaws(target), bottom) < kExact);
       CHECK(worst(CutLaws(target), CutLaws(middle), Cut(bottom)) < kExact);
     }
+    CheckBothTaken(bottom);
   }
 }
 

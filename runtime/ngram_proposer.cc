@@ -7,13 +7,16 @@
 
 namespace triforce {
 
-NgramProposer::NgramProposer(std::span<const TokenId> tokens, int64_t capacity) {
+NgramProposer::NgramProposer(std::span<const TokenId> tokens, int64_t capacity, NgramRuns runs)
+    : indices_(runs.longest - runs.shortest + 1) {
+  TF_CHECK(1 <= runs.shortest && runs.shortest <= runs.longest && runs.longest <= kMostMatched, "{} to {}",
+           runs.shortest, runs.longest);
   TF_CHECK(static_cast<int64_t>(tokens.size()) <= capacity && capacity < INT32_MAX, "{} of {}", tokens.size(),
            capacity);
   tokens_.reserve(capacity);
   proposals_.reserve(capacity);
   for (size_t i = 0; i < indices_.size(); ++i) {
-    indices_[i].length = kLongest - static_cast<int64_t>(i);
+    indices_[i].length = runs.longest - static_cast<int64_t>(i);
     indices_[i].latest.assign(std::bit_ceil(static_cast<uint64_t>(capacity)), kNone);
     indices_[i].before.reserve(capacity);
   }
@@ -73,13 +76,22 @@ int64_t NgramProposer::Find(const Index& index) const {
   return kNone;
 }
 
+int64_t NgramProposer::MatchedAt(int64_t end) const {
+  const int64_t last = told_ - 1;
+  int64_t matched = 0;
+  while (matched < kMostMatched && matched <= end && tokens_[end - matched] == tokens_[last - matched]) ++matched;
+  return matched;
+}
+
 std::span<const Proposal> NgramProposer::Propose(int64_t most, uint32_t /*round*/) {
   TF_CHECK(most >= 1);
   Continue(static_cast<int64_t>(tokens_.size()), {});
   proposals_.clear();
+  matched_ = 0;
   for (const Index& index : indices_) {
     const int64_t end = Find(index);
     if (end == kNone) continue;
+    matched_ = MatchedAt(end);
     // Copied as it grows: behind the end of the text its own proposals go on.
     for (int64_t i = 0; i < most; ++i) {
       if (tokens_.size() == tokens_.capacity()) break;

@@ -4,7 +4,6 @@
 // What it proposes is a function of the sequence alone, so each proposal's law is a point. Not thread-safe.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14,18 +13,26 @@
 
 namespace triforce {
 
+// The longest and the shortest run of last tokens that is looked up.
+struct NgramRuns {
+  int64_t longest = 3;
+  int64_t shortest = 2;
+};
+
 class NgramProposer final : public Proposer {
  public:
-  // The longest and the shortest run of last tokens that is looked up.
-  static constexpr int64_t kLongest = 3, kShortest = 2;
-
-  // `capacity`: tokens that the sequence may ever have, proposals included; memory is taken once.
-  NgramProposer(std::span<const TokenId> tokens, int64_t capacity);
+  // `capacity`: tokens that the sequence may ever have, proposals included; memory is taken once. REQUIRES: 1 <=
+  // shortest <= longest <= kMostMatched.
+  NgramProposer(std::span<const TokenId> tokens, int64_t capacity, NgramRuns runs = {});
 
   void Continue(int64_t keep, std::span<const TokenId> more) override;
-  // What followed the latest earlier occurrence of the last kLongest tokens; of fewer, where there is none. Empty where
-  // kShortest are new too.
+  // What followed the latest earlier occurrence of the longest run; of fewer tokens, where there is none. Empty where
+  // the shortest run is new too.
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override;
+  // How many tokens before the latest proposals are the same as before what they were copied from, as far as
+  // kMostMatched: at least the run that was found, or 0 where none was.
+  int64_t matched() const { return matched_; }
+  static constexpr int64_t kMostMatched = 16;
 
  private:
   static constexpr int32_t kNone = -1;
@@ -41,11 +48,13 @@ class NgramProposer final : public Proposer {
   void RemoveLast();
   size_t HashAt(const Index& index, int64_t end) const;  // of the run that ends with position `end`
   int64_t Find(const Index& index) const;                // the latest earlier end of the last run, or kNone
+  int64_t MatchedAt(int64_t end) const;                  // tokens up to `end` that are as the last ones are
 
   std::vector<TokenId> tokens_;
-  int64_t told_ = 0;  // of tokens_: the others are proposals, and in no index
-  std::array<Index, kLongest - kShortest + 1> indices_;
+  int64_t told_ = 0;            // of tokens_: the others are proposals, and in no index
+  std::vector<Index> indices_;  // from the longest run down
   std::vector<Proposal> proposals_;
+  int64_t matched_ = 0;
 };
 
 }  // namespace triforce

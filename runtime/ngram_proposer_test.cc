@@ -26,7 +26,7 @@ std::vector<int> Proposed(NgramProposer& proposer, int64_t most) {
 // By definition, without an index.
 std::vector<int> Expected(const std::vector<TokenId>& tokens, int64_t most) {
   const int64_t size = static_cast<int64_t>(tokens.size());
-  for (int64_t length = NgramProposer::kLongest; length >= NgramProposer::kShortest; --length) {
+  for (int64_t length = NgramRuns{}.longest; length >= NgramRuns{}.shortest; --length) {
     for (int64_t end = size - 2; end + 1 >= length && size >= length; --end) {
       bool same = true;
       for (int64_t i = 0; i < length; ++i) same = same && tokens[end - i] == tokens[size - 1 - i];
@@ -52,6 +52,24 @@ TEST_CASE("n-gram lookup proposes what followed the latest occurrence of the lon
   CHECK(Proposed(proposer, 2).empty());
   proposer.Continue(0, Tokens({4, 4, 4}));
   CHECK(Proposed(proposer, 3) == std::vector<int>{4, 4, 4});  // goes on behind its own proposals
+}
+
+TEST_CASE("n-gram lookup says how many tokens matched, and looks up runs as long as it is told") {
+  NgramProposer proposer(Tokens({5, 6, 1, 2, 3, 9, 7, 6, 1, 2, 3}), 64);
+  CHECK(Proposed(proposer, 1) == std::vector<int>{9});
+  CHECK(proposer.matched() == 4);
+  proposer.Continue(11, Tokens({9, 7}));
+  CHECK(Proposed(proposer, 1) == std::vector<int>{6});
+  CHECK(proposer.matched() == 6);
+  proposer.Continue(13, Tokens({1}));  // 7 1 is new
+  CHECK(Proposed(proposer, 1).empty());
+  CHECK(proposer.matched() == 0);
+  NgramProposer shorter(Tokens({5, 6, 1, 2, 3, 9, 7, 1}), 64, {.longest = 1, .shortest = 1});
+  CHECK(Proposed(shorter, 1) == std::vector<int>{2});
+  CHECK(shorter.matched() == 1);
+  NgramProposer same(std::vector<TokenId>(40, TokenId{4}), 64);
+  CHECK(Proposed(same, 1) == std::vector<int>{4});
+  CHECK(same.matched() == NgramProposer::kMostMatched);
 }
 
 TEST_CASE("n-gram lookup by index equals the plain search, through rewinds, kept proposals and new text") {

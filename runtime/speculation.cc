@@ -20,15 +20,28 @@ struct NamedMode {
   std::string_view name;
   SpeculationMode mode;
 };
-constexpr std::array<NamedMode, 6> kModes = {{{"none", {}},
+constexpr std::array<NamedMode, 8> kModes = {{{"none", {}},
                                               {"draft", {false, Bottom::kDraft}},
                                               {"retrieval", {true, Bottom::kNone}},
                                               {"hierarchy", {true, Bottom::kDraft}},
                                               {"ngram", {false, Bottom::kNgram}},
-                                              {"ngram+retrieval", {true, Bottom::kNgram}}}};
+                                              {"ngram+retrieval", {true, Bottom::kNgram}},
+                                              {"ngram+draft", {false, Bottom::kNgramDraft}},
+                                              {"ngram+hierarchy", {true, Bottom::kNgramDraft}}}};
 
 // Of RandomCounter::level: whoever draws.
 enum Drawer : uint8_t { kFirstToken, kBottom, kMiddle, kTop };
+
+// A draft pass over a pass of the level above it, by the bytes that each reads: a run repeats, whatever rates were
+// measured before it.
+double DraftCost(const PlanInput& input, bool retrieval) {
+  const auto bytes = [&](const ModelShape& shape, int64_t tokens) {
+    return static_cast<double>(shape.parameters() * SizeOf(shape.weight_type) +
+                               tokens * shape.KvBytesPerToken(input.kv_type));
+  };
+  const int64_t tokens = retrieval ? input.options.budget_tokens : input.context_tokens;
+  return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, tokens);
+}
 
 }  // namespace
 
@@ -59,6 +72,7 @@ void ProposerReport::Add(const ProposerReport& other) {
   tests.Add(other.tests);
   passes += other.passes;
   pass_ms += other.pass_ms;
+  if (lookup && other.lookup) lookup->Add(*other.lookup);
 }
 
 struct Speculation::Parts {
@@ -66,6 +80,7 @@ struct Speculation::Parts {
   std::unique_ptr<DraftVerifier> draft;
   std::unique_ptr<DraftProposer> draft_proposer;
   std::unique_ptr<NgramProposer> ngram_proposer;
+  std::unique_ptr<NgramDraftProposer> ngram_draft_proposer;  // of the two above
   std::unique_ptr<RetrievalVerifier> retrieval;
   std::unique_ptr<Level> middle;           // null where there is none
   std::unique_ptr<RoutedProposer> routed;  // null where there is one way only
@@ -81,6 +96,7 @@ struct Speculation::Parts {
     return bottom();
   }
   Proposer* bottom() const {
+    if (ngram_draft_proposer != nullptr) return ngram_draft_proposer.get();
     if (draft_proposer != nullptr) return draft_proposer.get();
     return ngram_proposer.get();
   }
@@ -123,17 +139,23 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   const auto laws = [&] {
     return RowLaws(engine_.lane(), engine_.config().vocab, sampling_, session_.tokens(), session_.context_tokens());
   };
-  if (options_.mode.bottom == Bottom::kDraft) {
+  const int64_t bottom_most = std::max(most_gamma_, options_.draft_gamma);
+  if (options_.mode.drafts()) {
     TF_CHECK(engine_.draft() != nullptr, "no draft model");
     p.draft = std::make_unique<DraftVerifier>(*engine_.draft(), laws(), passes_);
     p.draft->TakeIn(session_.tokens());
-    p.draft_proposer = std::make_unique<DraftProposer>(*p.draft, chance_, tokens,
-                                                       DraftOptions{.most = std::max(most_gamma_, options_.draft_gamma),
-                                                                    .sequence = sequence_,
-                                                                    .number = kBottom,
-                                                                    .trace = trace("draft", "draft pass")});
-  } else if (options_.mode.bottom == Bottom::kNgram) {
+    p.draft_proposer = std::make_unique<DraftProposer>(
+        *p.draft, chance_, tokens,
+        DraftOptions{
+            .most = bottom_most, .sequence = sequence_, .number = kBottom, .trace = trace("draft", "draft pass")});
+  }
+  if (options_.mode.bottom == Bottom::kNgram || options_.mode.bottom == Bottom::kNgramDraft) {
     p.ngram_proposer = std::make_unique<NgramProposer>(tokens, session_.context_tokens() + kMostGamma + 1);
+  }
+  if (options_.mode.bottom == Bottom::kNgramDraft) {
+    p.ngram_draft_proposer = std::make_unique<NgramDraftProposer>(
+        *p.ngram_proposer, *p.draft_proposer, std::ssize(tokens),
+        NgramDraftOptions{.most = bottom_most, .draft_cost = DraftCost(engine_.plan().input, options_.mode.retrieval)});
   }
   if (options_.mode.retrieval) {
     session_.EnableRetrieval(options_.retrieval);
@@ -210,12 +232,17 @@ std::vector<ProposerReport> Speculation::Report() const {
   const auto add_bottom = [&](const char* verifier, const LevelStats& tests) {
     if (p.bottom() == nullptr) return;
     const bool first = reports.empty() || reports.back().name == "retrieval";
-    if (p.draft_proposer != nullptr) {
-      reports.push_back(
-          {"draft", verifier, tests, first ? p.draft_proposer->passes() : 0, first ? p.draft_proposer->pass_ms() : 0});
+    ProposerReport report{.verifier = verifier, .tests = tests};
+    if (p.draft_proposer == nullptr) {
+      report.name = "ngram";
+      report.pass_ms = tests.propose_ms;
     } else {
-      reports.push_back({"ngram", verifier, tests, 0, tests.propose_ms});
+      report.name = p.ngram_draft_proposer != nullptr ? "draft+ngram" : "draft";
+      report.passes = first ? p.draft_proposer->passes() : 0;
+      report.pass_ms = first ? p.draft_proposer->pass_ms() : 0;
+      if (p.ngram_draft_proposer != nullptr && first) report.lookup = p.ngram_draft_proposer->stats();
     }
+    reports.push_back(std::move(report));
   };
   if (options_.mode.retrieval) {
     reports.push_back({"retrieval", "full", p.retrieval_rounds, p.middle_rounds.rounds, p.middle_rounds.verify_ms});

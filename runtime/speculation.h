@@ -5,6 +5,8 @@
 //   retrieval            gamma tokens             plain decoding                   -
 //   hierarchy            gamma tokens             draft_gamma tokens               draft model
 //   ngram+retrieval      gamma tokens             draft_gamma tokens               lookup in the text
+//   ngram+draft          gamma tokens             -                                lookup or draft model, call by call
+//   ngram+hierarchy      gamma tokens             draft_gamma tokens               lookup or draft model, call by call
 //
 // Rounds may do without parts of a mode where that is cheaper, as far as SpeculationOptions::adapts lets them.
 // Whatever the mode, the tokens' law is the target's (level.h). Not thread-safe; session and engine outlive it.
@@ -25,6 +27,7 @@
 #include "runtime/chance.h"
 #include "runtime/engine.h"
 #include "runtime/level.h"
+#include "runtime/ngram_draft_proposer.h"
 #include "runtime/passes.h"
 #include "runtime/proposer.h"
 #include "runtime/sampling_options.h"
@@ -35,7 +38,7 @@ namespace triforce {
 using SpeculationMode = SpeculationShape;
 using Bottom = SpeculationShape::Bottom;
 
-// "none", "draft", "retrieval", "hierarchy", "ngram", "ngram+retrieval".
+// "none", "draft", "retrieval", "hierarchy", "ngram", "ngram+retrieval", "ngram+draft", "ngram+hierarchy".
 std::optional<SpeculationMode> ParseSpeculationMode(std::string_view name);
 std::string Name(const SpeculationMode& mode);
 std::span<const std::string_view> SpeculationModeNames();
@@ -60,11 +63,12 @@ struct GivenToken {
 
 // Figures of one proposer, as a level above it has tested it; and of the passes that it took.
 struct ProposerReport {
-  std::string name;      // "retrieval", "draft", "ngram"; "none": rounds without proposals
+  std::string name;      // "retrieval", "draft", "ngram", "draft+ngram"; "none": rounds without proposals
   std::string verifier;  // "full", "retrieval"
   LevelStats tests;      // of the verifier's level
   int64_t passes = 0;    // of the proposer; in its first report only, where there are two
   double pass_ms = 0;    // of all passes together
+  std::optional<NgramDraftStats> lookup = {};  // of "draft+ngram", in the same: what of it was looked up
 
   // Of several runs.
   void Add(const ProposerReport& other);

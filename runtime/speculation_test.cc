@@ -72,9 +72,10 @@ void CheckGreedy(int prompts, int64_t tokens) {
           Tokens(1 + (i * 97 + 30) % kLongest, static_cast<int32_t>(engine.config().vocab), 100 + i);
       const std::vector<TokenId> expected = GreedyTokens(engine, prompt, tokens, {});
       for (const std::string_view mode : SpeculationModeNames()) {
-        if (mode == "none" || (mode.starts_with("ngram") && draft != kTiny)) continue;
+        const SpeculationMode shape = *ParseSpeculationMode(mode);
+        if (shape.none() || (shape.bottom == Bottom::kNgram && draft != kTiny)) continue;
         for (const int64_t gamma : kGammas) {
-          SpeculationOptions options{.mode = *ParseSpeculationMode(mode), .gamma = gamma, .draft_gamma = 1 + i % 4};
+          SpeculationOptions options{.mode = shape, .gamma = gamma, .draft_gamma = 1 + i % 4};
           options.retrieval.reselect_tokens = i % 3 == 2 ? 0 : 1 + i % 3 * 9;
           constexpr Middle kMiddles[] = {Middle::kRetrieval, Middle::kStreaming, Middle::kHeavyHitters};
           options.retrieval.middle = kMiddles[i % 5 < 3 ? 0 : i % 5 - 2];
@@ -178,7 +179,7 @@ TEST_CASE("greedy: the hierarchy on the demo pair equals plain decoding in every
   for (const auto& [name, options] : placements) {
     CAPTURE(name);
     Engine engine(options);
-    for (const char* mode : {"hierarchy", "retrieval", "draft"}) {
+    for (const char* mode : {"hierarchy", "retrieval", "draft", "ngram+draft", "ngram+hierarchy"}) {
       CAPTURE(mode);
       CHECK(GreedyTokens(engine, prompt, kTokens, {.mode = *ParseSpeculationMode(mode), .gamma = 6}) == expected);
     }

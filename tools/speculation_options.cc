@@ -68,10 +68,10 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
 
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input) {
   const std::optional<SpeculationMode> mode = ParseSpeculationMode(flags.mode);  // none: "auto"
-  if (mode && mode->bottom == Bottom::kDraft && flags.draft_model.empty() && !input.draft) {
+  if (mode && mode->drafts() && flags.draft_model.empty() && !input.draft) {
     throw Error(ErrorKind::kUsage, "--spec " + flags.mode, "needs a draft model", "Give one with --draft-model.");
   }
-  if (!flags.draft_model.empty() && (!mode || mode->bottom == Bottom::kDraft)) {
+  if (!flags.draft_model.empty() && (!mode || mode->drafts())) {
     input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(flags.draft_model), Checkpoint(flags.draft_model))};
   }
   input.options.chunk_tokens = flags.chunk_size;

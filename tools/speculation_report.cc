@@ -32,6 +32,13 @@ std::string SpeculationLines(std::span<const ProposerReport> reports) {
                          second ? ", straight to the full cache" : "", r.tests.acceptance(), r.tests.accepted,
                          r.tests.tested, r.tests.tokens_per_round());
     if (r.passes > 0) lines += fmt::format(", {} passes of {:.2f} ms", r.passes, Per(r.pass_ms, r.passes));
+    if (r.lookup) {
+      const int64_t tested = r.tests.tested - r.lookup->tested, accepted = r.tests.accepted - r.lookup->accepted;
+      lines += fmt::format("; looked up: accepted {:.2f} ({}/{}) in {} of {} calls, drafted: {:.2f} ({}/{})",
+                           Per(static_cast<double>(r.lookup->accepted), r.lookup->tested), r.lookup->accepted,
+                           r.lookup->tested, r.lookup->lookups, r.lookup->lookups + r.lookup->drafts,
+                           Per(static_cast<double>(accepted), tested), accepted, tested);
+    }
     lines += "\n";
   }
   return lines;
@@ -57,6 +64,12 @@ nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const Retriev
                             {"propose_ms", t.propose_ms},
                             {"proposer_passes", r.passes},
                             {"proposer_pass_ms", r.pass_ms}};
+    if (r.lookup) {
+      level["lookup"] = {{"calls", r.lookup->lookups},
+                         {"draft_calls", r.lookup->drafts},
+                         {"tested", r.lookup->tested},
+                         {"accepted", r.lookup->accepted}};
+    }
     if (r.name == "retrieval" && retrieval != nullptr) {
       level["retrieval_cache"] = {{"selections", retrieval->selections},
                                   {"chunks", retrieval->selected_chunks},

@@ -43,8 +43,9 @@ struct NgramDraftOptions {
   // A draft pass over a pass of the level above: what a call can cost that looks nothing up.
   double draft_cost = 0;
   // Assumed where little was tested, and how many tested tokens that is worth: of drafted tokens, of those looked up
-  // behind a match of one token, and how much nearer to certainty each further one brings them.
-  double draft_rate = 0.6, shortest_rate = 0.1, rate_per_token = 0.15;
+  // behind a match of one token, and what each further one adds. Low, as in novels (docs/speculation.md): a lookup need
+  // not be taken to be found right.
+  double draft_rate = 0.6, shortest_rate = 0.05, rate_per_token = 0.05;
   double prior_weight = 8;
 };
 

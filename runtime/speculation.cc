@@ -33,14 +33,14 @@ constexpr std::array<NamedMode, 8> kModes = {{{"none", {}},
 enum Drawer : uint8_t { kFirstToken, kBottom, kMiddle, kTop };
 
 // A draft pass over a pass of the level above it, by the bytes that each reads: a run repeats, whatever rates were
-// measured before it.
+// measured before it. Over a pass of the full cache, which may stream, it counts for nothing.
 double DraftCost(const PlanInput& input, bool retrieval) {
+  if (!retrieval) return 0;
   const auto bytes = [&](const ModelShape& shape, int64_t tokens) {
     return static_cast<double>(shape.parameters() * SizeOf(shape.weight_type) +
                                tokens * shape.KvBytesPerToken(input.kv_type));
   };
-  const int64_t tokens = retrieval ? input.options.budget_tokens : input.context_tokens;
-  return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, tokens);
+  return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, input.options.budget_tokens);
 }
 
 }  // namespace

@@ -147,7 +147,7 @@ int main(int argc, char** argv) {
   app.add_option("texts", f.texts)->required();
   app.add_option("--sweep", f.sweeps, "temperature, budget, chunk, kinds, candidates; several with commas")
       ->delimiter(',')
-      ->expected(1)
+      ->allow_extra_args(false)
       ->transform(CLI::CheckedTransformer(sweeps))
       ->default_str("kinds");
   app.add_option("--json", f.json, "write means, standard errors and each text's values")->type_name("FILE");

@@ -257,8 +257,12 @@ void RetrievalIndex::SelectByMass(Lane& compute, int64_t layer, const TensorView
   TF_CHECK(weighs() && store_.Streamed(layer).empty());
   if (chosen_ == 0) return;
   Zero(compute, scores_);
+  // The tail may reach beyond the context.
+  const int64_t end = KvBlocks(complete_ * chunk_tokens_) * kv_heads_;
   for (const KvView& kv : {store_.Resident(layer), store_.Tail(layer)}) {
-    if (kv.entries() > 0) ChunkMass(compute, {q, kv, complete_ * chunk_tokens_, scale_, chunk_tokens_, log_masses_});
+    const int64_t entries = std::clamp<int64_t>(end - kv.first_entry, 0, kv.entries());
+    if (entries == 0) continue;
+    ChunkMass(compute, {q, kv.Slice(0, entries), complete_ * chunk_tokens_, scale_, chunk_tokens_, log_masses_});
   }
   AddChunkMass(compute, {log_masses_, complete_, scores_});
   const TensorView selected = OfLayer(selected_, layer, chosen_);

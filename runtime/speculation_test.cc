@@ -295,6 +295,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("the oracle looks at no block beyond the context, though the tail has room there") {
+  constexpr int64_t kPrompt = 1000;
+  EngineOptions options = Options({.model = kDemo, .prompt = kPrompt, .steps = 20, .rows = 0});
+  options.plan.options.budget_tokens = 2048;
+  options.plan.options.weighs_chunks = true;
+  Engine engine(options);
+  REQUIRE(kPrompt / kKvBlock + engine.plan().tail_blocks > KvBlocks(options.plan.context_tokens));
+  const auto session = engine.NewSession();
+  const std::vector<TokenId> text = Tokens(kPrompt + 1, 4096);
+  session->Append(std::span(text).first(kPrompt));
+  session->EnableRetrieval({.middle = Middle::kOracle});
+  const auto next = std::span(text).subspan(kPrompt, 1);
+  const std::vector<float> chosen = ReadLogits(engine, session->RetrievalPass(next, 1));
+  CHECK(SameBits(chosen, ReadLogits(engine, session->Verify(next, 1))));  // all chunks are
+}
+
 TEST_CASE("what is on disk is not retrieved, and all else is") {
   constexpr int64_t kPrompt = 2900;
   EngineOptions options = Options({.model = kDemo, .prompt = kPrompt, .steps = 60, .rows = 0});

@@ -18,5 +18,6 @@ RunCommand AddEvalCommand(CLI::App& app);      // eval_command.cc
 RunCommand AddInspectCommand(CLI::App& app);   // inspect_command.cc
 RunCommand AddPlanCommand(CLI::App& app);      // plan_command.cc
 RunCommand AddDoctorCommand(CLI::App& app);    // doctor_command.cc
+RunCommand AddBenchCommand(CLI::App& app);     // bench_command.cc
 
 }  // namespace triforce

@@ -54,7 +54,8 @@ std::vector<double> RoundTicks(double low, double high, int most) {
 std::vector<double> LogTicks(double low, double high, int most) {
   TF_CHECK(0 < low && low < high && std::isfinite(high) && most >= 2, "{} to {}, {}", low, high, most);
   const size_t limit = static_cast<size_t>(most);
-  for (const std::vector<double>& factors : {std::vector<double>{1, 2, 5}, {1, 3}, {1}}) {
+  for (const std::vector<double>& factors :
+       {std::vector<double>{1, 1.5, 2, 3, 4, 5, 6, 8}, {1, 2, 3, 5}, {1, 2, 5}, {1, 3}, {1}}) {
     const std::vector<double> ticks = DecadeTicks(low, high, factors, 1);
     if (ticks.size() < 3) break;
     if (ticks.size() <= limit) return ticks;

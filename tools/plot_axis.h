@@ -9,8 +9,8 @@ namespace triforce {
 // Numbers from `low` to `high` that a person would write: 1, 2 or 5 times a power of ten apart, at most `most` of them.
 // REQUIRES: low < high, both finite; most >= 2.
 std::vector<double> RoundTicks(double low, double high, int most);
-// The same on a logarithmic axis: 1, 2 and 5 times powers of ten, or every power, or every few; evenly spaced ones
-// where these would be fewer than three. REQUIRES: 0 < low < high.
+// The same on a logarithmic axis: few digits times powers of ten, as many as there is room for, or every few powers of
+// ten; evenly spaced ones where these would be fewer than three. REQUIRES: 0 < low < high.
 std::vector<double> LogTicks(double low, double high, int most);
 
 // "28,000", "0.25", "1.5", "2e-07".

@@ -24,8 +24,10 @@ TEST_CASE("ticks are round and within the range") {
   CheckTicks(RoundTicks(4096, 28000, 6), {5000, 10000, 15000, 20000, 25000});
 }
 
-TEST_CASE("a logarithmic axis has ones, twos and fives, or fewer") {
-  CheckTicks(LogTicks(256, 8192, 7), {500, 1000, 2000, 5000});
+TEST_CASE("a logarithmic axis has few digits, as many ticks as there is room for") {
+  CheckTicks(LogTicks(256, 8192, 7), {300, 500, 1000, 2000, 3000, 5000});
+  CheckTicks(LogTicks(256, 8192, 4), {500, 1000, 2000, 5000});
+  CheckTicks(LogTicks(120, 550, 7), {150, 200, 300, 400, 500});
   CheckTicks(LogTicks(1, 1000, 4), {1, 10, 100, 1000});
   CheckTicks(LogTicks(1, 1e8, 5), {1, 1e2, 1e4, 1e6, 1e8});
   CheckTicks(LogTicks(11, 14, 4), {11, 12, 13, 14});

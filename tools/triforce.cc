@@ -33,6 +33,7 @@ int Main(int argc, char** argv) {
   commands.emplace_back("inspect", AddInspectCommand(app));
   commands.emplace_back("plan", AddPlanCommand(app));
   commands.emplace_back("doctor", AddDoctorCommand(app));
+  commands.emplace_back("bench", AddBenchCommand(app));
   AddFlagSources(app, argc, argv);
   try {
     app.parse(argc, argv);

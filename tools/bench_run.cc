@@ -1,0 +1,164 @@
+#include "tools/bench_run.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/core/lane.h"
+#include "offload/transfer_counters.h"
+#include "runtime/generate.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+
+namespace triforce {
+namespace {
+
+// Of a turn that does not count.
+constexpr int64_t kWarmupTokens = 16;
+
+// What an engine has moved, waited for and chosen since it was made.
+struct Counted {
+  int64_t link_bytes = 0, guest_bytes = 0, disk_bytes = 0;
+  WaitTimes waits;
+  RetrievalStats retrieval;
+};
+
+Counted Count(const Engine& engine, const Session& session) {
+  const TransferCounters& transfers = engine.transfers();
+  Counted counted{.link_bytes = transfers.bytes(Direction::kHostToDevice),
+                  .guest_bytes = transfers.bytes(Direction::kHostToDevice, Purpose::kGuests),
+                  .disk_bytes = transfers.bytes(Direction::kDiskRead),
+                  .waits = engine.wait_times(),
+                  .retrieval = {}};
+  if (engine.plan().input.options.budget_tokens > 0) counted.retrieval = session.retrieval_stats();
+  return counted;
+}
+
+void WriteDifference(const Counted& before, const Counted& after, BenchTurn& turn) {
+  turn.link_bytes = after.link_bytes - before.link_bytes;
+  turn.guest_bytes = after.guest_bytes - before.guest_bytes;
+  turn.disk_bytes = after.disk_bytes - before.disk_bytes;
+  turn.compute_wait_ms = after.waits.compute_ms - before.waits.compute_ms;
+  turn.copy_wait_ms = after.waits.copy_ms - before.waits.copy_ms;
+  turn.selections = after.retrieval.selections - before.retrieval.selections;
+  turn.select_ms = after.retrieval.select_ms - before.retrieval.select_ms;
+}
+
+}  // namespace
+
+BenchRun::BenchRun(const BenchConditions& conditions, const BenchMatrix& matrix, TakeProgress progress,
+                   std::stop_token stop)
+    : conditions_(conditions),
+      matrix_(matrix),
+      limits_(LimitsOf(conditions)),
+      progress_(std::move(progress)),
+      stop_(std::move(stop)) {}
+
+BenchResults BenchRun::Run() {
+  results_.configurations = matrix_.configurations;
+  results_.wanted_turns =
+      static_cast<int64_t>(matrix_.contexts.size() * matrix_.texts.size() * matrix_.configurations.size()) *
+      matrix_.seeds * matrix_.repeats;
+  try {
+    for (const int64_t context : matrix_.contexts) RunContext(context);
+  } catch (const Interrupted&) {  // what was measured is not lost
+  }
+  return std::move(results_);
+}
+
+void BenchRun::RunContext(int64_t context) {
+  BenchEngines engines(conditions_, limits_, matrix_.configurations, context, stop_);
+  setup_of_.clear();
+  for (size_t i = 0; i < matrix_.configurations.size(); ++i) {
+    setup_of_.push_back(results_.setups.size());
+    results_.setups.push_back(engines.of(i).setup);
+    results_.setups.back().configuration = i;
+  }
+  // Sessions end before their engines, whatever happens.
+  const auto end = [this](void*) { source_.reset(); };
+  const std::unique_ptr<void, decltype(end)> at_end(this, end);
+  for (const BenchText& text : matrix_.texts) {
+    RunPrompt(engines, text, context);
+    for (size_t i = 0; i < setup_of_.size(); ++i) {
+      results_.setups[setup_of_[i]].peak_device_bytes = engines.of(i).engine->peak_bytes().device;
+    }
+  }
+}
+
+void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t context) {
+  const std::vector<TokenId> prompt = CutPrompt(text, context);
+  source_.reset();
+  source_ = engines.source().NewSession();
+  {
+    Progress progress(fmt::format("prefill of {}", text.name), Progress::Unit::kTokens);
+    const TensorView logits = source_->Append(
+        prompt, [&](int64_t done, int64_t total) { progress.Update(done, total); }, stop_);
+    if (!logits) throw Interrupted{};
+    engines.source().lane().Synchronize();
+  }
+  for (int64_t repeat = -matrix_.warmup; repeat < matrix_.repeats; ++repeat) {
+    const bool counts = repeat >= 0;
+    for (int64_t seed = 0; seed < (counts ? matrix_.seeds : 1); ++seed) {
+      for (size_t i = 0; i < matrix_.configurations.size(); ++i) {
+        TakeTurn(engines, i,
+                 {.setup = setup_of_[i],
+                  .prompt = text.name,
+                  .seed = matrix_.sampling.seed + static_cast<uint64_t>(seed),
+                  .repeat = repeat,
+                  .tokens = {},
+                  .proposers = {}},
+                 counts ? conditions_.predict : std::min(conditions_.predict, kWarmupTokens));
+      }
+    }
+  }
+}
+
+void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, BenchTurn turn, int64_t tokens) {
+  BenchEngines::Running& running = engines.of(configuration);
+  Engine& engine = *running.engine;
+  SayProgress(turn, configuration, running.setup.context, tokens);
+  GenerateOptions options{.sampling = matrix_.sampling, .speculation = running.speculation, .max_tokens = tokens};
+  options.sampling.seed = turn.seed;
+  const BenchConfiguration& c = matrix_.configurations[configuration];
+  if (c.temperature) options.sampling.filter.temperature = static_cast<float>(*c.temperature);
+  const auto session = engine.NewSession();
+  session->CopyFrom(*source_);
+  session->Rewind(running.setup.context - 1);
+  const TokenId last = source_->tokens().back();
+  const TensorView logits = session->Append({&last, 1}, {}, stop_);
+  if (!logits) throw Interrupted{};
+  engine.lane().Synchronize();
+  const Counted before = Count(engine, *session);
+  Generation generation = Generate(*session, engine, logits, options, nullptr, {}, stop_);
+  if (stop_.stop_requested()) throw Interrupted{};
+  work_done_ += static_cast<double>(running.setup.context * tokens);
+  if (turn.repeat < 0) return;
+  WriteDifference(before, Count(engine, *session), turn);
+  turn.tokens = std::move(generation.tokens);
+  turn.prepare_ms = generation.prepare_ms;
+  turn.decode_ms = generation.decode_ms;
+  turn.proposers = std::move(generation.proposers);
+  results_.turns.push_back(std::move(turn));
+}
+
+void BenchRun::SayProgress(const BenchTurn& turn, size_t configuration, int64_t context, int64_t tokens) {
+  if (stop_.stop_requested()) throw Interrupted{};
+  if (!progress_) return;
+  const std::string part = turn.repeat < 0 ? fmt::format("warm-up, {} tokens", tokens)
+                                           : fmt::format("seed {}, repeat {}", turn.seed, turn.repeat + 1);
+  progress_(
+      fmt::format("{} tokens, {}, {}: {}", context, turn.prompt, part, matrix_.configurations[configuration].name),
+      work_done_ / AllWork());
+}
+
+double BenchRun::AllWork() const {
+  double work = 0;
+  for (const int64_t context : matrix_.contexts) {
+    work += static_cast<double>(context * (matrix_.warmup * std::min(conditions_.predict, kWarmupTokens) +
+                                           matrix_.repeats * matrix_.seeds * conditions_.predict));
+  }
+  return work * static_cast<double>(matrix_.texts.size() * matrix_.configurations.size());
+}
+
+}  // namespace triforce

@@ -24,7 +24,7 @@ main{max-width:1240px;margin:0 auto;padding:28px 20px 48px}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px}h2{font-size:18px;margin:36px 0 10px}
 .soft{color:var(--soft)}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px}
-.tiles{display:grid;gap:12px;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));margin:20px 0}
+.tiles{display:grid;gap:12px;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));margin:20px 0}
 .tile{padding:14px 16px}.tile b{display:block;font-size:28px;line-height:1.2;color:var(--mark)}
 .plots{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));align-items:start}
 .plots .card{padding:6px}.plots svg{display:block;width:100%;height:auto}

@@ -111,10 +111,13 @@ std::vector<BenchTable> MakeBenchTables(const BenchResults& results, const Bench
 std::vector<std::string> BenchNotes(const BenchResults& results, const BenchReport& report) {
   std::vector<std::string> notes;
   for (const BenchReport::Pairs& pairs : report.pairs) {
-    notes.push_back(fmt::format(
-        "{} tokens: {} of {} pairs of prompt and seed are left out of the comparison, in all modes: one's output loops "
-        "(less than half of its 3-grams are distinct).",
-        FormatTick(static_cast<double>(pairs.context)), pairs.left_out, pairs.all));
+    const std::string tokens = FormatTick(static_cast<double>(pairs.context)) + " tokens";
+    notes.push_back(
+        pairs.left_out == 0
+            ? fmt::format("{}: all {} pairs of prompt and seed count, no output loops.", tokens, pairs.all)
+            : fmt::format("{}: {} of {} pairs of prompt and seed are left out, in all modes: an output of theirs loops "
+                          "(less than half of its 3-grams are distinct).",
+                          tokens, pairs.left_out, pairs.all));
   }
   for (const BenchRow& row : report.rows) {
     const BenchSetup& setup = results.setups[row.setup];

@@ -30,7 +30,7 @@ constexpr const char* kStyle =
     "@media(prefers-color-scheme:dark){.tf-plot{--tf-ink:#e8eaed;--tf-soft:#a2abb5;--tf-grid:#343a42;"
     "--tf-surface:#16191d;--tf-0:#6ea8ff;--tf-1:#ff9a52;--tf-2:#3fcfa6;--tf-3:#f07bb8;--tf-4:#dcb93a;--tf-5:#a893ff;"
     "--tf-6:#ff7f7f;--tf-7:#9ccc54;--tf-8:#a4adb8}}"
-    ".tf-surface{fill:var(--tf-surface)}.tf-plot text{fill:var(--tf-ink)}.tf-plot .tf-soft{fill:var(--tf-soft)}"
+    ".tf-surface{fill:var(--tf-surface)}.tf-plot text{fill:var(--tf-ink);paint-order:stroke;stroke:var(--tf-surface);stroke-width:3px}.tf-plot .tf-soft{fill:var(--tf-soft)}"
     ".tf-title{font-weight:600;font-size:15px}.tf-grid{stroke:var(--tf-grid);stroke-width:1}"
     ".tf-line{fill:none;stroke-width:2;stroke-linejoin:round}.tf-whisker{stroke-width:1.2;opacity:.65}"
     ".tf-mark,.tf-part{stroke:var(--tf-surface);stroke-width:1}"
@@ -228,7 +228,8 @@ std::string StackedBarsSvg(const StackedBars& plot) {
     return fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"12\" rx=\"2\" {}/>\n", mx - 6, my - 6,
                        Fill(i));
   };
-  const Legend legend = MakeLegend(plot.parts, kTitleHeight, kRight, swatch);
+  // One part needs no name: the axis has it.
+  const Legend legend = plot.parts.size() > 1 ? MakeLegend(plot.parts, kTitleHeight, kRight, swatch) : Legend();
   const double top = kTitleHeight + legend.height + 4;
   const double bottom = top + kBetween * static_cast<double>(plot.bars.size()) + 6;
   std::string svg = legend.svg + XTicks(x, top, bottom, true) +

@@ -13,7 +13,7 @@ TEST_CASE("help goes to standard output and lists commands and flags") {
   const Result program = Run({"--help"});
   CHECK(program.exit_code == 0);
   CHECK(program.err == "");
-  for (const char* command : {"generate", "eval", "inspect", "plan"}) {
+  for (const char* command : {"generate", "eval", "inspect", "plan", "bench"}) {
     CAPTURE(command);
     CHECK(Contains(program.out, command));
     const Result help = Run({command, "--help"});

@@ -127,7 +127,7 @@ void RetrievalIndex::TakeBack(int64_t tokens) {
   if (tokens < complete_ * chunk_tokens_) selected_at_ = -1;
   // Another text may come to stand where guests were fetched from.
   for (std::vector<Guest>& guests : guest_of_) {
-    std::erase_if(guests, [&](const Guest& guest) { return guest.chunk >= tokens / chunk_tokens_; });
+    while (!guests.empty() && guests.back().chunk >= tokens / chunk_tokens_) guests.pop_back();
   }
 }
 

@@ -78,12 +78,7 @@ void BenchRun::RunContext(int64_t context) {
   // Sessions end before their engines, whatever happens.
   const auto end = [this](void*) { source_.reset(); };
   const std::unique_ptr<void, decltype(end)> at_end(this, end);
-  for (const BenchText& text : matrix_.texts) {
-    RunPrompt(engines, text, context);
-    for (size_t i = 0; i < setup_of_.size(); ++i) {
-      results_.setups[setup_of_[i]].peak_device_bytes = engines.of(i).engine->peak_bytes().device;
-    }
-  }
+  for (const BenchText& text : matrix_.texts) RunPrompt(engines, text, context);
 }
 
 void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t context) {
@@ -135,6 +130,7 @@ void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, BenchTurn t
   work_done_ += static_cast<double>(running.setup.context * tokens);
   if (turn.repeat < 0) return;
   WriteDifference(before, Count(engine, *session), turn);
+  results_.setups[turn.setup].peak_device_bytes = engine.peak_bytes().device;
   turn.tokens = std::move(generation.tokens);
   turn.prepare_ms = generation.prepare_ms;
   turn.decode_ms = generation.decode_ms;

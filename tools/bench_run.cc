@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "kernels/core/lane.h"
@@ -75,19 +76,15 @@ void BenchRun::RunContext(int64_t context) {
     results_.setups.push_back(engines.of(i).setup);
     results_.setups.back().configuration = i;
   }
-  // Sessions end before their engines, whatever happens.
-  const auto end = [this](void*) { source_.reset(); };
-  const std::unique_ptr<void, decltype(end)> at_end(this, end);
   for (const BenchText& text : matrix_.texts) RunPrompt(engines, text, context);
 }
 
 void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t context) {
   const std::vector<TokenId> prompt = CutPrompt(text, context);
-  source_.reset();
-  source_ = engines.source().NewSession();
+  const std::unique_ptr<Session> source = engines.source().NewSession();
   {
     Progress progress(fmt::format("prefill of {}", text.name), Progress::Unit::kTokens);
-    const TensorView logits = source_->Append(
+    const TensorView logits = source->Append(
         prompt, [&](int64_t done, int64_t total) { progress.Update(done, total); }, stop_);
     if (!logits) throw Interrupted{};
     engines.source().lane().Synchronize();
@@ -96,7 +93,7 @@ void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t c
     const bool counts = repeat >= 0;
     for (int64_t seed = 0; seed < (counts ? matrix_.seeds : 1); ++seed) {
       for (size_t i = 0; i < matrix_.configurations.size(); ++i) {
-        TakeTurn(engines, i,
+        TakeTurn(engines, i, *source,
                  {.setup = setup_of_[i],
                   .prompt = text.name,
                   .seed = matrix_.sampling.seed + static_cast<uint64_t>(seed),
@@ -109,7 +106,8 @@ void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t c
   }
 }
 
-void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, BenchTurn turn, int64_t tokens) {
+void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, const Session& source, BenchTurn turn,
+                        int64_t tokens) {
   BenchEngines::Running& running = engines.of(configuration);
   Engine& engine = *running.engine;
   SayProgress(turn, configuration, running.setup.context, tokens);
@@ -118,9 +116,9 @@ void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, BenchTurn t
   const BenchConfiguration& c = matrix_.configurations[configuration];
   if (c.temperature) options.sampling.filter.temperature = static_cast<float>(*c.temperature);
   const auto session = engine.NewSession();
-  session->CopyFrom(*source_);
+  session->CopyFrom(source);
   session->Rewind(running.setup.context - 1);
-  const TokenId last = source_->tokens().back();
+  const TokenId last = source.tokens().back();
   const TensorView logits = session->Append({&last, 1}, {}, stop_);
   if (!logits) throw Interrupted{};
   engine.lane().Synchronize();

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -44,7 +43,8 @@ class BenchRun {
  private:
   void RunContext(int64_t context);
   void RunPrompt(BenchEngines& engines, const BenchText& text, int64_t context);
-  void TakeTurn(BenchEngines& engines, size_t configuration, BenchTurn turn, int64_t tokens);
+  // `source`: the prefilled prompt.
+  void TakeTurn(BenchEngines& engines, size_t configuration, const Session& source, BenchTurn turn, int64_t tokens);
   void SayProgress(const BenchTurn& turn, size_t configuration, int64_t context, int64_t tokens);
   double AllWork() const;
 
@@ -54,8 +54,7 @@ class BenchRun {
   const TakeProgress progress_;
   const std::stop_token stop_;
   BenchResults results_;
-  std::vector<size_t> setup_of_;     // of the context at hand, by configuration
-  std::unique_ptr<Session> source_;  // the prompt at hand
+  std::vector<size_t> setup_of_;  // of the context at hand, by configuration
   double work_done_ = 0;
 };
 

@@ -50,8 +50,9 @@ double NgramDraftProposer::DraftRate(int64_t matched) const {
 
 // Tokens per time of the round that these proposals would make.
 bool NgramDraftProposer::PromisesMore(int64_t matched, int64_t looked_up, int64_t most) const {
-  return ExpectedTokens(LookupRate(matched), looked_up) * (1 + options_.draft_cost * static_cast<double>(most)) >
-         ExpectedTokens(DraftRate(matched), most);
+  return AcceptanceCurve(LookupRate(matched)).ExpectedTokens(looked_up) *
+             (1 + options_.draft_cost * static_cast<double>(most)) >
+         AcceptanceCurve(DraftRate(matched)).ExpectedTokens(most);
 }
 
 std::span<const Proposal> NgramDraftProposer::Propose(int64_t most, uint32_t round) {

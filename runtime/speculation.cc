@@ -75,6 +75,23 @@ void ProposerReport::Add(const ProposerReport& other) {
   if (lookup && other.lookup) lookup->Add(*other.lookup);
 }
 
+void AddReports(std::vector<ProposerReport>& sums, std::span<const ProposerReport> more) {
+  for (const ProposerReport& report : more) {
+    const auto same = std::find_if(sums.begin(), sums.end(), [&](const ProposerReport& r) {
+      return r.name == report.name && r.verifier == report.verifier;
+    });
+    same == sums.end() ? sums.push_back(report) : same->Add(report);
+  }
+}
+
+LevelStats FullTests(std::span<const ProposerReport> reports) {
+  LevelStats sum;
+  for (const ProposerReport& report : reports) {
+    if (report.verifier == "full") sum.Add(report.tests);
+  }
+  return sum;
+}
+
 struct Speculation::Parts {
   std::unique_ptr<FullVerifier> full;
   std::unique_ptr<DraftVerifier> draft;

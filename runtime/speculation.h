@@ -74,6 +74,11 @@ struct ProposerReport {
   void Add(const ProposerReport& other);
 };
 
+// Adds the reports of another run to `sums`, each to the one of the same proposer and verifier.
+void AddReports(std::vector<ProposerReport>& sums, std::span<const ProposerReport> more);
+// What the full cache has tested, whoever proposed: its rounds are the verify passes.
+LevelStats FullTests(std::span<const ProposerReport> reports);
+
 class Speculation {
  public:
   // Goes on from session.tokens(), the prompt, whose last one has the logits `logits` (f32 [1, vocab]; overwritten).
@@ -87,7 +92,7 @@ class Speculation {
   // them the sequence is at most one token longer than the context.
   std::span<const GivenToken> Next(int64_t most);
 
-  // From the top down. Passes of the full cache are the rounds of all whose verifier it is.
+  // From the top down.
   std::vector<ProposerReport> Report() const;
 
  private:

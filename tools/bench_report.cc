@@ -63,27 +63,25 @@ class Sums {
       link_bytes_ += turn->link_bytes;
       compute_wait_ms_ += turn->compute_wait_ms;
       copy_wait_ms_ += turn->copy_wait_ms;
-      if (proposers_.size() < turn->proposers.size()) {
-        proposers_ = turn->proposers;
-      } else {
-        for (size_t i = 0; i < turn->proposers.size(); ++i) proposers_[i].Add(turn->proposers[i]);
-      }
+      AddReports(proposers_, turn->proposers);
       // The first token is drawn from the prompt's logits.
       if (turn->proposers.empty()) plain_passes_ += std::max<int64_t>(0, turn->tokens.size() - 1);
     }
   }
 
   void Write(const BenchSetup& setup, int64_t turns, BenchRow& row) const {
-    const int64_t rounds = proposers_.empty() ? plain_passes_ : proposers_[0].tests.rounds;
-    const double verify_ms = proposers_.empty() ? decode_ms_ : proposers_[0].tests.verify_ms;
+    const LevelStats full = FullTests(proposers_);
+    const int64_t rounds = proposers_.empty() ? plain_passes_ : full.rounds;
+    const double verify_ms = proposers_.empty() ? decode_ms_ : full.verify_ms;
     row.verify_ms = Over(verify_ms, rounds);
-    row.tokens_per_verify = proposers_.empty() ? (rounds > 0 ? 1 : 0) : proposers_[0].tests.tokens_per_round();
+    row.tokens_per_verify = proposers_.empty() ? (rounds > 0 ? 1 : 0) : full.tokens_per_round();
     row.rounds_per_turn = Over(static_cast<double>(rounds), turns);
     row.streamed_bytes = Over(static_cast<double>(link_bytes_), tokens_);
     row.compute_wait_ms = Over(compute_wait_ms_, tokens_);
     row.copy_wait_ms = Over(copy_wait_ms_, tokens_);
     row.round.verify = row.verify_ms;
     for (const ProposerReport& p : proposers_) {
+      if (p.name == "none" || (p.tests.proposed == 0 && p.passes == 0)) continue;
       const bool retrieval = p.name == "retrieval";
       const double ms = std::max(0.0, retrieval ? p.pass_ms - select_ms_ : p.pass_ms);
       row.levels.push_back({.proposer = p.name,

@@ -32,7 +32,8 @@ BenchTurn HierarchyTurn(size_t setup, const std::string& prompt, uint64_t seed, 
   LevelStats top{.rounds = 10, .proposed = 120, .tested = 100, .accepted = 90, .handed_out = 100};
   top.verify_ms = 0.5 * turn.decode_ms;
   LevelStats middle{.rounds = 60, .proposed = 60, .tested = 60, .accepted = 30, .handed_out = 120};
-  turn.proposers = {{"retrieval", top, 60, 0.3 * turn.decode_ms}, {"draft", middle, 60, 0.1 * turn.decode_ms}};
+  turn.proposers = {{"retrieval", "full", top, 60, 0.3 * turn.decode_ms},
+                    {"draft", "retrieval", middle, 60, 0.1 * turn.decode_ms}};
   turn.select_ms = 0.05 * turn.decode_ms;
   turn.selections = 10;
   turn.link_bytes = 1000 * kTokens;

@@ -80,14 +80,7 @@ void SayStep(const char* step, int64_t tokens, double ms) {
 
 std::vector<ProposerReport> SumOfProposers(const std::vector<Generation>& generations) {
   std::vector<ProposerReport> sums;
-  for (const Generation& generation : generations) {
-    for (const ProposerReport& report : generation.proposers) {
-      const auto same = std::find_if(sums.begin(), sums.end(), [&](const ProposerReport& r) {
-        return r.name == report.name && r.verifier == report.verifier;
-      });
-      same == sums.end() ? sums.push_back(report) : same->Add(report);
-    }
-  }
+  for (const Generation& generation : generations) AddReports(sums, generation.proposers);
   return sums;
 }
 

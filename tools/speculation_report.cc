@@ -13,14 +13,9 @@ double Per(double sum, int64_t count) { return count == 0 ? 0 : sum / static_cas
 
 std::string SpeculationLines(std::span<const ProposerReport> reports) {
   std::string lines;
-  int64_t passes = 0;
-  double ms = 0;
-  for (const ProposerReport& r : reports) {
-    if (r.verifier != "full") continue;
-    passes += r.tests.rounds;
-    ms += r.tests.verify_ms;
-  }
-  if (!reports.empty()) lines += fmt::format("verify: {} passes of {:.2f} ms\n", passes, Per(ms, passes));
+  const LevelStats full = FullTests(reports);
+  if (!reports.empty())
+    lines += fmt::format("verify: {} passes of {:.2f} ms\n", full.rounds, Per(full.verify_ms, full.rounds));
   for (const ProposerReport& r : reports) {
     if (r.name == "none") {
       lines += fmt::format("without proposals: {} rounds\n", r.tests.rounds);

@@ -114,7 +114,7 @@ std::vector<std::string> BenchNotes(const BenchResults& results, const BenchRepo
     const std::string tokens = FormatTick(static_cast<double>(pairs.context)) + " tokens";
     notes.push_back(
         pairs.left_out == 0
-            ? fmt::format("{}: all {} pairs of prompt and seed count, no output loops.", tokens, pairs.all)
+            ? fmt::format("{}: no output loops; all pairs of prompt and seed ({}) count.", tokens, pairs.all)
             : fmt::format("{}: {} of {} pairs of prompt and seed are left out, in all modes: an output of theirs loops "
                           "(less than half of its 3-grams are distinct).",
                           tokens, pairs.left_out, pairs.all));

@@ -118,7 +118,7 @@ void Measure(const LinePlot& plot, Range& x, Range& y) {
 }
 
 PlotAxis YAxis(const LinePlot& plot, Range y, double top, double bottom) {
-  if (plot.log_y) return PlotAxis::Logarithmic(y.low, y.high, bottom, top, 7);
+  if (plot.log_y) return PlotAxis::Logarithmic(y.low, y.high, bottom, top, 8);
   const bool close = y.low > 0 && y.low > 0.6 * y.high;
   return PlotAxis::Linear(close || y.low < 0 ? y.low : 0, y.high, bottom, top, 6);
 }
@@ -148,7 +148,10 @@ std::string XTicks(const PlotAxis& x, double top, double bottom, bool grid) {
   for (const double tick : x.ticks()) {
     const double at = x.Place(tick);
     svg += Line(at, grid ? top : bottom, at, bottom + 5, "class=\"tf-grid\"");
-    svg += Text(at, bottom + 20, FormatTick(tick), " class=\"tf-soft\" text-anchor=\"middle\"");
+    // A label at the right end is moved to where it is seen whole.
+    const std::string label = FormatTick(tick);
+    const double half = kCharacter * static_cast<double>(label.size()) / 2 + 2;
+    svg += Text(std::min(at, kWidth - half), bottom + 20, label, " class=\"tf-soft\" text-anchor=\"middle\"");
   }
   return svg;
 }
@@ -198,7 +201,7 @@ std::string LinePlotSvg(const LinePlot& plot) {
   if (x_range.empty()) return Nothing(plot.title);
   const double top = kTitleHeight + 24, bottom = top + kPlotHeight, right = kWidth - kRight;
   constexpr double kInset = 14;  // so that the first points do not lie on the axis
-  const PlotAxis x = plot.log_x ? PlotAxis::Logarithmic(x_range.low, x_range.high, kLeft, right, 7)
+  const PlotAxis x = plot.log_x ? PlotAxis::Logarithmic(x_range.low, x_range.high, kLeft, right, 5)
                                 : PlotAxis::Linear(x_range.low, x_range.high, kLeft + kInset, right - kInset, 6);
   const PlotAxis y = YAxis(plot, y_range, top, bottom);
   std::string svg = Text(kRight, kTitleHeight + 10, plot.y_label, " class=\"tf-soft\"") + YTicks(y) +

@@ -52,6 +52,17 @@ TEST_CASE("what is fixed stays; what is not there is not chosen") {
   CHECK(none.round.gamma == 0);
 }
 
+TEST_CASE("a lookup beside a draft is planned as the draft alone") {
+  const auto plan = [](SpeculationShape::Bottom bottom) {
+    return PlanSpeculation(Input(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});
+  };
+  const SpeculationPlan draft = plan(Bottom::kDraft), both = plan(Bottom::kNgramDraft);
+  CHECK(both.gamma == draft.gamma);
+  CHECK(both.draft_gamma == draft.draft_gamma);
+  CHECK(both.ms_per_token == draft.ms_per_token);
+  CHECK(InputFor(Input(), both.shape, {}).draft);
+}
+
 TEST_CASE("the better proposals are, the more of them, and the shorter a token takes") {
   const PlanInput input = Input();
   int64_t gamma = 0;

@@ -49,6 +49,8 @@ TEST_CASE("greedy text is the same in every mode, whatever is offloaded, penalis
     CHECK(run({"--spec", "ngram+retrieval", "--reselect", "20"}) == expected);
     CHECK(run({"--spec", "draft", "--draft-model", kDraft}) == expected);
     CHECK(run({"--spec", "hierarchy", "-M", kDraft, "--gamma", "7", "--draft-gamma", "2"}) == expected);
+    CHECK(run({"--spec", "ngram+hierarchy", "-M", kDraft, "--gamma", "7", "--draft-gamma", "2"}) == expected);
+    CHECK(run({"--spec", "ngram+draft", "-M", kDraft}) == expected);
     CHECK(run({"--spec", "hierarchy", "-M", kDraft, "--middle", "h2o", "--reselect", "never"}) == expected);
   }
 }
@@ -75,6 +77,13 @@ TEST_CASE("each level's figures are printed and written") {
   CHECK(levels[0]["retrieval_cache"]["selections"] == levels[0]["rounds"]);
   CHECK(levels[1]["rounds"] == levels[0]["proposer_passes"]);
   CHECK(Generate({"--spec", "none", "-s", "1"}).stats["levels"].empty());
+  const Generated both = Generate({"--spec", "ngram+hierarchy", "--draft-model", kDraft, "--gamma", "6", "-s", "1"});
+  CHECK(Contains(both.err, "draft+ngram: accepted 0."));
+  CHECK(Contains(both.err, "; looked up: accepted "));
+  const nlohmann::json& bottom = both.stats["levels"][1];
+  CHECK(bottom["proposer"] == "draft+ngram");
+  CHECK(bottom["lookup"]["tested"] <= bottom["tested"]);
+  CHECK(bottom["lookup"]["draft_calls"] > 0);
 }
 
 TEST_CASE("a run repeats with its seed; samples differ from one another") {
@@ -119,6 +128,7 @@ TEST_CASE("what cannot be is refused with its reason") {
     CHECK(Contains(result.err, reason));
   };
   refused({"--spec", "hierarchy"}, "needs a draft model");
+  refused({"--spec", "ngram+draft"}, "needs a draft model");
   refused({"--spec", "draft", "--draft-model", kTinyModel}, "has a vocabulary of 320 tokens, the target");
   refused({"--spec", "faster"}, "--spec");
   refused({"--spec", "ngram", "--gamma", "0"}, "--gamma");

@@ -56,7 +56,7 @@ struct Proposers {
     for (const int id : next) tokens.push_back(TokenId{id});
     return both.stats().lookups > before;
   }
-  // What repeats the text, and what breaks off: a new pair each time, and then the repeated text again.
+  // What repeats the text.
   int Next() const { return 1 + static_cast<int>(tokens.size() % 3); }
 
   std::vector<TokenId> tokens;

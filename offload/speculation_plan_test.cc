@@ -57,9 +57,9 @@ TEST_CASE("a lookup beside a draft is planned as the draft alone") {
     return PlanSpeculation(Input(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});
   };
   const SpeculationPlan draft = plan(Bottom::kDraft), both = plan(Bottom::kNgramDraft);
-  CHECK(both.gamma == draft.gamma);
-  CHECK(both.draft_gamma == draft.draft_gamma);
-  CHECK(both.ms_per_token == draft.ms_per_token);
+  CHECK(both.round.gamma == draft.round.gamma);
+  CHECK(both.round.draft_gamma == draft.round.draft_gamma);
+  CHECK(both.round.ms_per_token == draft.round.ms_per_token);
   CHECK(InputFor(Input(), both.shape, {}).draft);
 }
 

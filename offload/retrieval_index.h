@@ -46,6 +46,12 @@ struct RetrievalStats {
   int64_t reselected_chunks = 0;  // that were not in the selection before, summed over selections
   int64_t guest_bytes = 0;        // gathered over the link
   double select_ms = 0;           // choosing and queueing, without the gathering itself
+
+  // What has happened since it was `before`.
+  RetrievalStats Since(const RetrievalStats& before) const {
+    return {selections - before.selections, selected_chunks, reselected_chunks - before.reselected_chunks,
+            guest_bytes - before.guest_bytes, select_ms - before.select_ms};
+  }
 };
 
 class RetrievalIndex {

@@ -63,11 +63,13 @@ class Sequence final : public Passes {
       return;
     }
     engine_.lane().Synchronize();
+    const bool retrieves = job_.options.speculation.mode.retrieval;
+    const RetrievalStats before = retrieves ? session->retrieval_stats() : RetrievalStats();
     const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
     output_.generation =
         Generate(*session, engine_, logits, job_.options, options_.tokenizer, job_.take, options_.stop, *this);
     output_.prefill_ms = taken.count() + output_.generation.prepare_ms;
-    if (job_.options.speculation.mode.retrieval) output_.retrieval = session->retrieval_stats();
+    if (retrieves) output_.retrieval = session->retrieval_stats().Since(before);
   }
 
   TensorView TakePrompt(Session& session) {

@@ -103,6 +103,9 @@ void AddConditionFlags(CLI::App& app, BenchConditionFlags& f) {
   app.get_option("--seed")->description(
       fmt::format("the first of the random numbers' seeds; default: {}", kDefaultSeed));
   app.get_option("--rates")->description("rates as triforce doctor has measured them; default: measured now");
+  app.add_option("--batch", f.batch, "sequences of a run, side by side: as many continuations of its prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("-n,--predict", f.predict, "tokens to generate in each run, whatever they are")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
       ->capture_default_str();
@@ -124,7 +127,8 @@ BenchConditions MakeConditions(const BenchConditionFlags& flags, std::stop_token
                              .speculation = flags.speculation,
                              .rates = RatesOfMachine(flags, std::move(stop)),
                              .link_gbps = flags.model.plan.link_gbps,
-                             .predict = flags.predict};
+                             .predict = flags.predict,
+                             .batch = flags.batch};
   if (flags.link_ratio > 0) conditions.link_gbps = conditions.rates.device_read_gbps / flags.link_ratio;
   return conditions;
 }

@@ -25,6 +25,7 @@ struct BenchConditionFlags {
   SpeculationFlags speculation;
   SamplingFlags sampling;
   int64_t predict = 256;
+  int64_t batch = 1;
   double link_ratio = 0;  // 0: as --link-gbps says
 };
 

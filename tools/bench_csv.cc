@@ -29,7 +29,8 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
   const BenchConfiguration& configuration = results.configurations[setup.configuration];
   const auto tokens = static_cast<int64_t>(turn.tokens.size());
   const bool plain = turn.proposers.empty();
-  const int64_t verify_passes = plain ? std::max<int64_t>(0, tokens - 1) : FullTests(turn.proposers).rounds;
+  const int64_t verify_passes =
+      plain ? std::max<int64_t>(0, tokens - turn.sequences) : FullTests(turn.proposers).rounds;
   Fields fields = {
       {"context", fmt::format("{}", setup.context)},
       {"prompt", turn.prompt},
@@ -57,7 +58,7 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
                                {"disk_bytes", fmt::format("{}", turn.disk_bytes)},
                                {"compute_wait_ms", Number(turn.compute_wait_ms)},
                                {"copy_wait_ms", Number(turn.copy_wait_ms)},
-                               {"distinct_3_grams", Number(DistinctTrigrams(turn.tokens))},
+                               {"distinct_3_grams", Number(DistinctTrigrams(turn))},
                                {"left_out", left_out ? "1" : "0"}});
   return fields;
 }

@@ -70,7 +70,7 @@ BenchEngines::Running BenchEngines::Load(const BenchConfiguration& configuration
   ChosenSpeculation chosen;
   Running running;
   running.engine = Load(configuration.resident ? Unlimited(conditions_.model) : conditions_.model, flags,
-                        configuration.resident, chosen);
+                        configuration.resident, conditions_.batch, chosen);
   running.speculation = chosen.options;
   const Plan& plan = running.engine->plan();
   const double link_gbps = conditions_.link_gbps > 0 ? conditions_.link_gbps : conditions_.rates.link_to_device_gbps;
@@ -80,7 +80,7 @@ BenchEngines::Running BenchEngines::Load(const BenchConfiguration& configuration
                    .gamma = mode.none() ? 0 : chosen.options.gamma,
                    .draft_gamma = mode.retrieval ? chosen.options.draft_gamma : 0,
                    .budget = plan.input.options.budget_tokens,
-                   .expected_ms = chosen.ms_per_token,
+                   .expected_ms = chosen.ms_per_token / static_cast<double>(conditions_.batch),
                    .streamed_bytes = plan.StreamedBytesPerPass(),
                    .link_ms = static_cast<double>(plan.StreamedBytesPerPass()) / (link_gbps * 1e6),
                    .device_bytes = plan.device.used_bytes(),
@@ -100,17 +100,18 @@ void BenchEngines::LoadSource() {
   flags.mode = budget > 0 ? "retrieval" : "none";
   if (budget > 0) flags.budget = budget;
   ChosenSpeculation chosen;
-  source_ = Load(Unlimited(conditions_.model), flags, /*resident=*/true, chosen);
+  source_ = Load(Unlimited(conditions_.model), flags, /*resident=*/true, /*batch=*/1, chosen);
 }
 
 std::unique_ptr<Engine> BenchEngines::Load(const ModelOptions& model, const SpeculationFlags& flags, bool resident,
-                                           ChosenSpeculation& chosen) {
+                                           int64_t batch, ChosenSpeculation& chosen) {
   return LoadEngine(model,
                     {.context_tokens = context_ + conditions_.predict,
                      .predict_tokens = conditions_.predict,
                      .draft_model = flags.draft_model,
                      .complete =
                          [&](PlanInput& plan) {
+                           plan.batch = batch;
                            plan.rates = conditions_.rates;
                            plan.link_gbps = conditions_.link_gbps;
                            if (!resident) {

@@ -23,6 +23,7 @@ struct BenchConditions {
   Rates rates;
   double link_gbps = 0;  // 0: not throttled
   int64_t predict = 0;
+  int64_t batch = 1;  // sequences of a turn, side by side
 };
 
 // Limits of memory, taken once: what is available changes as engines are loaded.
@@ -50,7 +51,7 @@ class BenchEngines {
  private:
   Running Load(const BenchConfiguration& configuration);
   void LoadSource();
-  std::unique_ptr<Engine> Load(const ModelOptions& model, const SpeculationFlags& flags, bool resident,
+  std::unique_ptr<Engine> Load(const ModelOptions& model, const SpeculationFlags& flags, bool resident, int64_t batch,
                                ChosenSpeculation& chosen);
 
   const BenchConditions& conditions_;

@@ -87,7 +87,7 @@ json TurnJson(const BenchResults& results, const BenchTurn& turn, bool left_out)
           {"guest_bytes", turn.guest_bytes},
           {"disk_bytes", turn.disk_bytes},
           {"waits_ms", {{"compute", turn.compute_wait_ms}, {"copy", turn.copy_wait_ms}}},
-          {"distinct_3_grams", DistinctTrigrams(turn.tokens)},
+          {"distinct_3_grams", DistinctTrigrams(turn)},
           {"left_out", left_out}};
 }
 

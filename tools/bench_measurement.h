@@ -41,13 +41,14 @@ struct BenchSetup {
   int64_t peak_device_bytes = 0;  // by the device's own count
 };
 
-// One continuation of one prompt.
+// One continuation of one prompt, or several of them side by side.
 struct BenchTurn {
   size_t setup = 0;    // of BenchResults::setups
   std::string prompt;  // "book.txt@5000"
   uint64_t seed = 0;
   int64_t repeat = 0;
-  std::vector<TokenId> tokens;
+  int64_t sequences = 1;
+  std::vector<TokenId> tokens;                   // of all sequences, as many of each
   double prepare_ms = 0;                         // taking the prompt into what proposes
   double decode_ms = 0;                          // from the first draw to the last token
   std::vector<ProposerReport> proposers;         // from the top level down

@@ -65,7 +65,7 @@ class Sums {
       copy_wait_ms_ += turn->copy_wait_ms;
       AddReports(proposers_, turn->proposers);
       // The first token is drawn from the prompt's logits.
-      if (turn->proposers.empty()) plain_passes_ += std::max<int64_t>(0, turn->tokens.size() - 1);
+      if (turn->proposers.empty()) plain_passes_ += std::max<int64_t>(0, std::ssize(turn->tokens) - turn->sequences);
     }
   }
 
@@ -147,7 +147,7 @@ class Reporter {
     for (const BenchTurn& turn : results_.turns) {
       if (Swept(turn)) continue;
       pairs_[ContextOf(turn)].insert(PairOf(turn));
-      if (DistinctTrigrams(turn.tokens) < kLeastDistinct) loops_[ContextOf(turn)].insert(PairOf(turn));
+      if (DistinctTrigrams(turn) < kLeastDistinct) loops_[ContextOf(turn)].insert(PairOf(turn));
     }
   }
 
@@ -168,7 +168,7 @@ class Reporter {
     BenchRow row{.setup = setup, .turns = static_cast<int64_t>(turns.size())};
     row.repeats = TurnsRepeat(all);
     std::vector<double> shares;
-    for (const BenchTurn* turn : all) shares.push_back(DistinctTrigrams(turn->tokens));
+    for (const BenchTurn* turn : all) shares.push_back(DistinctTrigrams(*turn));
     row.distinct = Median(shares);
     row.least_distinct = *std::min_element(shares.begin(), shares.end());
     if (turns.empty()) return row;
@@ -193,6 +193,13 @@ double DistinctTrigrams(std::span<const TokenId> tokens) {
   const size_t all = tokens.size() - 2;
   for (size_t i = 0; i < all; ++i) distinct.insert({tokens[i], tokens[i + 1], tokens[i + 2]});
   return static_cast<double>(distinct.size()) / static_cast<double>(all);
+}
+
+double DistinctTrigrams(const BenchTurn& turn) {
+  const size_t each = turn.tokens.size() / turn.sequences;
+  double sum = 0;
+  for (int64_t i = 0; i < turn.sequences; ++i) sum += DistinctTrigrams(std::span(turn.tokens).subspan(i * each, each));
+  return sum / static_cast<double>(turn.sequences);
 }
 
 double Median(std::vector<double> values) {

@@ -23,6 +23,8 @@ inline constexpr double kLeastDistinct = 0.5;
 
 // Of its 3-grams, how many differ from all others: distinct ones over all. 1 where there is none.
 double DistinctTrigrams(std::span<const TokenId> tokens);
+// The mean of its sequences.
+double DistinctTrigrams(const BenchTurn& turn);
 
 // The middle one; of an even number, the mean of the two in the middle. REQUIRES: at least one.
 double Median(std::vector<double> values);

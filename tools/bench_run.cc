@@ -3,11 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "kernels/core/lane.h"
 #include "offload/transfer_counters.h"
+#include "runtime/batch.h"
 #include "runtime/generate.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -18,22 +20,23 @@ namespace {
 // Of a turn that does not count.
 constexpr int64_t kWarmupTokens = 16;
 
-// What an engine has moved, waited for and chosen since it was made.
+// What an engine has moved and waited for since it was made.
 struct Counted {
   int64_t link_bytes = 0, guest_bytes = 0, disk_bytes = 0;
   WaitTimes waits;
-  RetrievalStats retrieval;
 };
 
-Counted Count(const Engine& engine, const Session& session) {
+Counted Count(const Engine& engine) {
   const TransferCounters& transfers = engine.transfers();
-  Counted counted{.link_bytes = transfers.bytes(Direction::kHostToDevice),
-                  .guest_bytes = transfers.bytes(Direction::kHostToDevice, Purpose::kGuests),
-                  .disk_bytes = transfers.bytes(Direction::kDiskRead),
-                  .waits = engine.wait_times(),
-                  .retrieval = {}};
-  if (engine.plan().input.options.budget_tokens > 0) counted.retrieval = session.retrieval_stats();
-  return counted;
+  return {.link_bytes = transfers.bytes(Direction::kHostToDevice),
+          .guest_bytes = transfers.bytes(Direction::kHostToDevice, Purpose::kGuests),
+          .disk_bytes = transfers.bytes(Direction::kDiskRead),
+          .waits = engine.wait_times()};
+}
+
+void AddSelections(const RetrievalStats& retrieval, BenchTurn& turn) {
+  turn.selections += retrieval.selections;
+  turn.select_ms += retrieval.select_ms;
 }
 
 void WriteDifference(const Counted& before, const Counted& after, BenchTurn& turn) {
@@ -42,8 +45,6 @@ void WriteDifference(const Counted& before, const Counted& after, BenchTurn& tur
   turn.disk_bytes = after.disk_bytes - before.disk_bytes;
   turn.compute_wait_ms = after.waits.compute_ms - before.waits.compute_ms;
   turn.copy_wait_ms = after.waits.copy_ms - before.waits.copy_ms;
-  turn.selections = after.retrieval.selections - before.retrieval.selections;
-  turn.select_ms = after.retrieval.select_ms - before.retrieval.select_ms;
 }
 
 }  // namespace
@@ -115,6 +116,17 @@ void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, const Sessi
   options.sampling.seed = turn.seed;
   const BenchConfiguration& c = matrix_.configurations[configuration];
   if (c.temperature) options.sampling.filter.temperature = static_cast<float>(*c.temperature);
+  conditions_.batch == 1 ? DecodeOne(running, source, options, turn) : DecodeBatch(running, source, options, turn);
+  if (stop_.stop_requested()) throw Interrupted{};
+  work_done_ += static_cast<double>(running.setup.context * tokens);
+  if (turn.repeat < 0) return;
+  results_.setups[turn.setup].peak_device_bytes = engine.peak_bytes().device;
+  results_.turns.push_back(std::move(turn));
+}
+
+void BenchRun::DecodeOne(BenchEngines::Running& running, const Session& source, const GenerateOptions& options,
+                         BenchTurn& turn) {
+  Engine& engine = *running.engine;
   const auto session = engine.NewSession();
   session->CopyFrom(source);
   session->Rewind(running.setup.context - 1);
@@ -122,18 +134,42 @@ void BenchRun::TakeTurn(BenchEngines& engines, size_t configuration, const Sessi
   const TensorView logits = session->Append({&last, 1}, {}, stop_);
   if (!logits) throw Interrupted{};
   engine.lane().Synchronize();
-  const Counted before = Count(engine, *session);
+  const RetrievalStats before = options.speculation.mode.retrieval ? session->retrieval_stats() : RetrievalStats();
+  const Counted counted = Count(engine);
   Generation generation = Generate(*session, engine, logits, options, nullptr, {}, stop_);
-  if (stop_.stop_requested()) throw Interrupted{};
-  work_done_ += static_cast<double>(running.setup.context * tokens);
-  if (turn.repeat < 0) return;
-  WriteDifference(before, Count(engine, *session), turn);
-  results_.setups[turn.setup].peak_device_bytes = engine.peak_bytes().device;
+  WriteDifference(counted, Count(engine), turn);
+  if (options.speculation.mode.retrieval) AddSelections(session->retrieval_stats().Since(before), turn);
   turn.tokens = std::move(generation.tokens);
   turn.prepare_ms = generation.prepare_ms;
   turn.decode_ms = generation.decode_ms;
   turn.proposers = std::move(generation.proposers);
-  results_.turns.push_back(std::move(turn));
+}
+
+// Each sequence draws other random numbers.
+void BenchRun::DecodeBatch(BenchEngines::Running& running, const Session& source, const GenerateOptions& options,
+                           BenchTurn& turn) {
+  Engine& engine = *running.engine;
+  std::vector<BatchJob> jobs(conditions_.batch);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    jobs[i].prompt.assign(source.tokens().begin(), source.tokens().end());
+    jobs[i].options = options;
+    jobs[i].options.sequence = static_cast<uint32_t>(i);
+    jobs[i].copy_of = &source;
+  }
+  const Counted counted = Count(engine);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<BatchOutput> outputs = GenerateBatch(engine, jobs, {.stop = stop_});
+  turn.decode_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  WriteDifference(counted, Count(engine), turn);
+  turn.sequences = conditions_.batch;
+  for (const BatchOutput& output : outputs) {
+    const Generation& g = output.generation;
+    turn.tokens.insert(turn.tokens.end(), g.tokens.begin(), g.tokens.end());
+    turn.prepare_ms += g.prepare_ms;
+    turn.decode_ms -= output.prefill_ms;  // before any of them decodes
+    AddReports(turn.proposers, g.proposers);
+    AddSelections(output.retrieval, turn);
+  }
 }
 
 void BenchRun::SayProgress(const BenchTurn& turn, size_t configuration, int64_t context, int64_t tokens) {

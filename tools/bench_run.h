@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/generate.h"
 #include "runtime/sampling_options.h"
 #include "tools/bench_engines.h"
 #include "tools/bench_measurement.h"
@@ -45,6 +46,11 @@ class BenchRun {
   void RunPrompt(BenchEngines& engines, const BenchText& text, int64_t context);
   // `source`: the prefilled prompt.
   void TakeTurn(BenchEngines& engines, size_t configuration, const Session& source, BenchTurn turn, int64_t tokens);
+  // Decodes what `turn` says, from the engine's copy of the prompt; false where it was stopped.
+  void DecodeOne(BenchEngines::Running& running, const Session& source, const GenerateOptions& options,
+                 BenchTurn& turn);
+  void DecodeBatch(BenchEngines::Running& running, const Session& source, const GenerateOptions& options,
+                   BenchTurn& turn);
   void SayProgress(const BenchTurn& turn, size_t configuration, int64_t context, int64_t tokens);
   double AllWork() const;
 

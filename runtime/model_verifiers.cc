@@ -9,7 +9,7 @@ void FullVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {
 
 void RetrievalVerifier::Rewind(int64_t tokens) {
   session_.RewindRetrieval(tokens);
-  laws_.Set(tokens, {});
+  if (tokens < laws_.tokens()) laws_.Set(tokens, {});  // it may have sat out some rounds
 }
 
 void RetrievalVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {

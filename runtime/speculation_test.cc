@@ -20,6 +20,7 @@
 #include "runtime/generate.h"
 #include "runtime/model_verifiers.h"
 #include "runtime/offload_testing.h"
+#include "runtime/routed_proposer.h"
 
 namespace triforce {
 namespace {
@@ -156,6 +157,46 @@ void CheckWrongDrafts(int prompts, int64_t tokens) {
 TEST_CASE("greedy: a draft that is always wrong changes nothing") { CheckWrongDrafts(5, 24); }
 
 TEST_CASE("long: greedy, wrong drafts, 200 prompts of 128 tokens" * doctest::skip()) { CheckWrongDrafts(200, 128); }
+
+TEST_CASE("greedy: rounds through the retrieval cache, past it, and without proposals, by turns") {
+  constexpr int64_t kPrompt = 300, kTokens = 60, kGamma = 5;
+  Engine engine(TinyOptions(kTiny, kPrompt + kTokens + kGamma + 1, 32));
+  SamplingOptions sampling;
+  sampling.filter.temperature = 0;
+  sampling.repetition_penalty = 1.2f;
+  const std::vector<TokenId> prompt = Tokens(kPrompt, static_cast<int32_t>(engine.config().vocab), 21);
+  const auto decode = [&](auto turn_of) {
+    const auto session = engine.NewSession();
+    session->Append(std::span(prompt).first(kPrompt - 1));
+    session->EnableRetrieval({});
+    const auto laws = [&] {
+      return RowLaws(engine.lane(), engine.config().vocab, sampling, prompt, session->context_tokens());
+    };
+    SeededChance chance(1);
+    DraftVerifier draft(*engine.draft(), laws());
+    draft.TakeIn(std::span(prompt).first(kPrompt - 1));
+    DraftProposer bottom(draft, chance, prompt, {.most = kGamma, .number = 1});
+    RetrievalVerifier retrieval(*session, laws());
+    Level middle(&bottom, retrieval, chance, prompt, {.gamma = 2, .most = kGamma, .number = 2});
+    RoutedProposer routed(middle, bottom);
+    FullVerifier full(*session, laws());
+    Level top(&routed, full, chance, prompt, {.gamma = kGamma, .most = kGamma + 1, .number = 3});
+    std::vector<TokenId> found;
+    for (uint32_t round = 1; static_cast<int64_t>(found.size()) < kTokens; ++round) {
+      const int turn = turn_of(round);
+      routed.set_past_upper(turn == 1);
+      top.set_gamma(turn == 2 ? 0 : kGamma);
+      session->ReserveTail(kGamma + 1);
+      const int64_t left = kTokens - static_cast<int64_t>(found.size());
+      for (const Proposal& p : top.Round(std::min(left, kGamma + 1), round)) found.push_back(p.token);
+    }
+    return found;
+  };
+  const std::vector<TokenId> plain = decode([](uint32_t) { return 2; });
+  CHECK(decode([](uint32_t round) { return static_cast<int>(round % 3); }) == plain);
+  CHECK(decode([](uint32_t round) { return static_cast<int>(round / 3 % 2); }) == plain);
+  CHECK(decode([](uint32_t round) { return static_cast<int>(round / 4 % 3); }) == plain);
+}
 
 TEST_CASE("greedy: the hierarchy on the demo pair equals plain decoding in every placement, through folds") {
   constexpr int64_t kPrompt = 1200, kTokens = 24;

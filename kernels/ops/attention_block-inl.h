@@ -40,6 +40,7 @@ inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // A block of one kv_head's keys and values: where its tiles lie.
 template <typename T>
 struct Block {
+  bool scattered = false;  // its tiles lie here and there
   const T* keys[kBlockTiles];
   const T* values[kBlockTiles];
   int64_t head_dim = 0;
@@ -51,6 +52,7 @@ Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens) {
   Block<T> block;
   block.head_dim = kv.head_dim();
   if (kv.scattered()) {
+    block.scattered = true;
     const int64_t* const tiles = kv.tiles.as<int64_t>() + entry * kBlockTiles;
     for (int64_t tile = 0; tile * kKeyTile < tokens; ++tile) {
       block.keys[tile] = reinterpret_cast<const T*>(tiles[tile]);
@@ -166,6 +168,8 @@ HWY_INLINE void Scores(const Tile& tile, int queries, const Block<T>& block, int
           const int64_t ahead = t + kRunTiles;
           PrefetchTile(ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)],
                        block.head_dim);
+          // No sequence that the processor would know of by itself: values are asked for beside their keys.
+          if (block.scattered) PrefetchTile(block.values[t], block.head_dim);
         }
         TileScores<kQueries>(tile.q + first, block.keys[t], block.head_dim, scale,
                              scores + first * kKvBlock + t * kKeyTile);

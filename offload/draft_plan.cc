@@ -10,7 +10,8 @@ Plan MakeDraftPlan(const PlanInput& input) {
   TF_CHECK(input.draft.has_value());
   const PlanInput own{.shape = input.draft->shape,
                       .kv_type = input.kv_type,
-                      .context_tokens = 1,
+                      // What it keeps is short, but positions are the text's, and those of what is proposed behind it.
+                      .context_tokens = input.context_tokens + kDraftRows,
                       .cpu_device = input.cpu_device,
                       .device_bytes = int64_t{1} << 60,
                       .rates = input.rates,

@@ -111,11 +111,12 @@ int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& s) {
 
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type) {
   const ModelShape& s = draft.shape;
-  const int64_t rows = draft.sink_tokens + StreamingCacheRows(draft);
-  return s.layers * 2 * F32(rows * s.kv_features()) +      // keys without RoPE, values
-         F32(draft.cache_tokens * s.kv_features()) +       // the keys that are turned
-         2 * F32(draft.cache_tokens * (s.head_dim / 2)) +  // RoPE's tables
-         AlignedBytes(KvBlocks(draft.cache_tokens) * s.kv_heads * KvBlockBytes(s, kv_type));
+  constexpr int64_t kI64Bytes = 8;
+  const int64_t windows = kBlockTiles - draft.sink_tokens / kKeyTile;
+  const int64_t layer = AlignedBytes(s.kv_heads * KvBlockBytes(s, kv_type)) +           // a block of each kv_head
+                        AlignedBytes(windows * s.kv_heads * kBlockTiles * kI64Bytes) +  // lists of its tiles
+                        2 * F32(draft.sink_tokens * s.kv_features());                   // sinks as they came
+  return s.layers * layer + F32(draft.sink_tokens * s.kv_features()) + 2 * F32(s.head_dim / 2);
 }
 
 int64_t KvBlockBytes(const ModelShape& shape, DType kv_type) { return 2 * kKvBlock * shape.head_dim * SizeOf(kv_type); }

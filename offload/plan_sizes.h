@@ -61,11 +61,6 @@ int64_t GuestBlocks(const PlanInput& input);
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type);
 // Recent tokens that it keeps besides those that it attends to: as many can be taken back.
 inline constexpr int64_t kDraftRollback = 128;
-// Rows of memory for recent tokens: what is kept, twice, so that moving it to the front is rare.
-constexpr int64_t StreamingCacheRows(const DraftInput& draft) {
-  return 2 * (draft.cache_tokens - draft.sink_tokens + kDraftRollback);
-}
-
 // One block of one kv_head, keys and values.
 int64_t KvBlockBytes(const ModelShape& shape, DType kv_type);
 

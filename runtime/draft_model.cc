@@ -33,28 +33,27 @@ DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lan
       forward_({lane, config_, weights_, plan_, no_host_, no_transfers_}),
       linears_(weights_, nullptr),
       state_(forward_.StateFor(forward_.hidden_block(0))) {
-  // The cache does RoPE itself: here every row stands at position 0, which turns nothing.
-  for (int64_t row = 0; row < kDraftRows; ++row) {
-    LlamaState one = state_;
-    one.hidden = state_.hidden.Slice(0, row, row + 1);
-    one.cos = state_.cos.Slice(0, row, row + 1);
-    one.sin = state_.sin.Slice(0, row, row + 1);
-    forward_.Position(0, one);
-  }
   parts_.reserve(kDraftRows);
   lane.Synchronize();
 }
 
 std::unique_ptr<StreamingCache> DraftModel::NewCache() const {
-  return std::make_unique<StreamingCache>(lane_, *input_.draft, input_.kv_type, weights_.llama(),
-                                          forward_.attention_memory());
+  return std::make_unique<StreamingCache>(StreamingCacheContext{.lane = lane_,
+                                                                .draft = *input_.draft,
+                                                                .kv_type = input_.kv_type,
+                                                                .inverse_frequency = weights_.llama().inverse_frequency,
+                                                                .positions = forward_.positions(),
+                                                                .memory = forward_.attention_memory()});
 }
 
 void DraftModel::RunPass(std::span<const PassRows> parts) {
   int64_t rows = 0;
   for (const PassRows& part : parts) {
-    forward_.Embed(part.tokens, state_.Slice(rows, rows + part.rows()));
-    static_cast<StreamingCache*>(part.cache)->Begin(part.rows());
+    const LlamaState state = state_.Slice(rows, rows + part.rows());
+    auto& cache = *static_cast<StreamingCache*>(part.cache);
+    forward_.Embed(part.tokens, state);
+    forward_.Position(cache.tokens(), state);
+    cache.Begin(part.rows());
     rows += part.rows();
   }
   SplitAttention split(parts);

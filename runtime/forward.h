@@ -45,6 +45,8 @@ class Forward {
 
   int64_t max_rows() const { return plan_.activation_rows; }
   const AttentionMemory& attention_memory() const { return attention_memory_; }
+  // i32 [context]: 0, 1, 2, ...
+  const TensorView& positions() const { return positions_; }
 
   // Queues the pass through all layers.
   void Run(const Pass& pass);

@@ -54,7 +54,8 @@ class Search {
         const RetrievalProposals proposals(draft_gamma, costs_, acceptance_.bottom);
         for (int64_t gamma = first; gamma <= last; ++gamma) {
           TryGamma({.retrieval = true, .gamma = gamma, .draft_gamma = draft_gamma},
-                   proposals.ms(gamma) + costs_.reselect_ms, acceptance_.retrieval);
+                   proposals.ms(gamma) + ReselectMs(acceptance_.retrieval.ExpectedTokens(gamma)),
+                   acceptance_.retrieval);
         }
       }
     }
@@ -75,6 +76,11 @@ class Search {
     return all;
   }
 
+  // Of a round of so many tokens.
+  double ReselectMs(double tokens) const {
+    if (costs_.reselect_tokens == 0) return 0;
+    return costs_.reselect_ms * std::min(1.0, tokens / static_cast<double>(costs_.reselect_tokens));
+  }
   void TryGamma(Round round, double propose_ms, const AcceptanceCurve& acceptance) {
     // While tokens are proposed, the link fills the ring.
     const double verify_ms = std::max(costs_.verify_ms[round.gamma] - std::min(propose_ms, costs_.prefetch_ms),

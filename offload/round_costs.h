@@ -40,7 +40,8 @@ struct PassCosts {
   std::vector<double> compute_ms;    // [gamma]: what is left of it where all has crossed the link before
   double prefetch_ms = 0;            // of its link time, what the ring has room for while tokens are proposed
   std::vector<double> retrieval_ms;  // [draft gamma]: of a retrieval pass, 0 to kMostGamma; empty without a budget
-  double reselect_ms = 0;            // of choosing the retrieval cache's chunks anew, once a round
+  double reselect_ms = 0;            // of choosing the retrieval cache's chunks anew
+  int64_t reselect_tokens = 1;       // which happens behind so many tokens, once a round at most; 0: never
   double draft_ms = 0;               // of a draft's pass; 0 where there is no draft
 };
 PassCosts CostsOf(const Plan& plan);

@@ -39,6 +39,10 @@ TEST_CASE("proposals cost what they take, pass by pass") {
   RoundChoices retrieval{.retrieval = true, .gamma = 4};
   CHECK(CheapestRound(retrieval, costs, Rates(0.5, 0.9)).ms_per_token ==
         doctest::Approx(143 / AcceptanceCurve(0.9).ExpectedTokens(4)));
+  costs.reselect_tokens = 16;  // now and then
+  CHECK(CheapestRound(retrieval, costs, Rates(0.5, 0.9)).ms_per_token ==
+        doctest::Approx(140 / AcceptanceCurve(0.9).ExpectedTokens(4) + 3.0 / 16));
+  costs.reselect_tokens = 1;
   // Two tokens, one draft for the first pass: both at once with chance .5, else another pass for the second.
   RoundChoices hierarchy{.retrieval = true, .below = true, .gamma = 2, .draft_gamma = 1};
   CHECK(CheapestRound(hierarchy, costs, Rates(0.5, 0.9)).ms_per_token ==

@@ -30,14 +30,15 @@ struct SpeculationShape {
 
 struct SpeculationPlan {
   SpeculationShape shape;
-  RoundChoices rounds;  // that a run may choose from
-  Round round;          // of them, which is expected to be the cheapest
+  RoundChoices rounds;          // that a run may choose from
+  Round round;                  // of them, which is expected to be the cheapest
+  int64_t reselect_tokens = 1;  // accepted between two selections of the retrieval cache's chunks, at least; 0: any
 };
 
 struct SpeculationChoices {
   // What is left open is chosen. Where the shape is, a run may do without parts of the one that is chosen.
   std::optional<SpeculationShape> shape;
-  std::optional<int64_t> gamma, draft_gamma;
+  std::optional<int64_t> gamma, draft_gamma, reselect_tokens;
   int64_t budget_tokens = 0;  // of a retrieval cache, if there is to be one
   AcceptanceRates acceptance;
 };

@@ -63,6 +63,17 @@ TEST_CASE("a lookup beside a draft is planned as the draft alone") {
   CHECK(InputFor(Input(), both.shape, {}).draft);
 }
 
+TEST_CASE("chunks are chosen anew so often that it takes a small part of the time, or as was said") {
+  const PlanInput input = Input();
+  const SpeculationShape hierarchy{true, Bottom::kDraft};
+  const SpeculationPlan plan = PlanSpeculation(input, {.shape = hierarchy, .budget_tokens = 12000});
+  const double reselect_ms = CostsOf(MakePlan(InputFor(input, hierarchy, {.budget_tokens = 12000}))).reselect_ms;
+  CHECK(plan.reselect_tokens > 1);
+  CHECK(reselect_ms / static_cast<double>(plan.reselect_tokens) < 0.05 * plan.round.ms_per_token);
+  CHECK(PlanSpeculation(input, {.shape = hierarchy, .reselect_tokens = 7, .budget_tokens = 12000}).reselect_tokens ==
+        7);
+}
+
 TEST_CASE("the better proposals are, the more of them, and the shorter a token takes") {
   const PlanInput input = Input();
   int64_t gamma = 0;

@@ -194,7 +194,9 @@ void Speculation::Build(std::vector<TokenId> tokens) {
                                                .number = kTop,
                                                .trace = trace("rounds", "verify pass")});
   if (options_.adapts) {
-    p.policy.emplace(*options_.adapts, CostsOf(engine_.plan()), AssumedAcceptance(options_.mode, options_.assumed));
+    PassCosts costs = CostsOf(engine_.plan());
+    costs.reselect_tokens = options_.retrieval.reselect_tokens;
+    p.policy.emplace(*options_.adapts, std::move(costs), AssumedAcceptance(options_.mode, options_.assumed));
   }
 }
 

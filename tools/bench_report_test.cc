@@ -81,7 +81,7 @@ TEST_CASE("the share of distinct 3-grams") {
   CHECK(DistinctTrigrams(Output(50)) == 1);
   CHECK(DistinctTrigrams(Output(50, /*loops=*/true)) == doctest::Approx(3.0 / 48));
   CHECK(DistinctTrigrams(Output(2)) == 1);
-  CHECK(DistinctTrigrams({}) == 1);
+  CHECK(DistinctTrigrams(std::span<const TokenId>()) == 1);
 }
 
 TEST_CASE("speed-ups are ratios of medians, with those of each prompt and seed as spread") {

@@ -16,6 +16,7 @@
 namespace triforce {
 namespace {
 
+// -1: no such thing.
 int64_t ReselectTokens(const std::string& text) {
   if (text == "every") return 1;
   if (text == "never") return 0;
@@ -35,8 +36,8 @@ Middle MiddleOf(const std::string& name) {
 constexpr int64_t kBudgetShare = 10;
 
 std::string CheckReselect(const std::string& text) {
-  if (text == "never" || ReselectTokens(text) > 0) return "";
-  return fmt::format("found \"{}\", expected every, never or a number of tokens", text);
+  if (text == "auto" || text == "never" || ReselectTokens(text) > 0) return "";
+  return fmt::format("found \"{}\", expected auto, every, never or a number of tokens", text);
 }
 
 }  // namespace
@@ -60,8 +61,9 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
   app.add_option("--middle", f.middle, "what the middle cache holds: retrieval; for comparison streaming, h2o, oracle")
       ->check(CLI::IsMember({"retrieval", "streaming", "h2o", "oracle"}))
       ->capture_default_str();
-  app.add_option("--reselect", f.reselect, "when its chunks are chosen anew: every (round), never, or behind N tokens")
-      ->type_name("every|N|never")
+  app.add_option("--reselect", f.reselect,
+                 "when its chunks are chosen anew: every (round), never, or behind N tokens; auto: as it pays")
+      ->type_name("auto|every|N|never")
       ->check(CheckReselect, "")
       ->capture_default_str();
 }
@@ -81,8 +83,10 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
   SpeculationChoices choices{.shape = mode,
                              .gamma = flags.gamma,
                              .draft_gamma = flags.draft_gamma,
+                             .reselect_tokens = {},
                              .budget_tokens = flags.budget.value_or(std::max(least, prompt / kBudgetShare)),
                              .acceptance = {}};
+  if (flags.reselect != "auto") choices.reselect_tokens = ReselectTokens(flags.reselect);
   const SpeculationPlan found = PlanSpeculation(input, choices);
   input = InputFor(input, found.shape, choices);
   input.options.gamma = found.round.gamma;
@@ -95,7 +99,7 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
            .assumed = choices.acceptance,
            .retrieval = {.on = found.shape.retrieval,
                          .middle = MiddleOf(flags.middle),
-                         .reselect_tokens = ReselectTokens(flags.reselect)}},
+                         .reselect_tokens = found.reselect_tokens}},
           found.round.ms_per_token};
 }
 

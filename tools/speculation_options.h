@@ -21,7 +21,7 @@ struct SpeculationFlags {
   std::optional<int64_t> gamma, draft_gamma, budget;
   int64_t chunk_size = 8;
   std::string middle = "retrieval";
-  std::string reselect = "every";
+  std::string reselect = "auto";
 };
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);

@@ -20,6 +20,9 @@ constexpr double kOpsPerSelection = 3;
 // Of the chunks that a selection holds, those that the one before did not: measured on the demo target, 28K tokens, a
 // budget of 2800 (docs/speculation.md).
 constexpr double kNewChunks = 0.36;
+// Of the read rate, what retrieval passes reach, whose tiles of 1 or 2 KiB lie here and there: 16 to 20 of 34 GB/s
+// (demo target, a budget of 2,800 tokens, AMD EPYC).
+constexpr double kTileRead = 0.55;
 constexpr double kOpsPerPass = 8;  // embedding, RoPE's table, final norm, lm_head, the sampler's
 
 class Times {
@@ -53,7 +56,7 @@ class Times {
     if (budget > 0) {
       const double tokens = std::min(static_cast<double>(budget), prompt_);
       t.retrieval_pass_ms = Overlapped(Ms(StreamedWeightBytes(), link_gbps_),
-                                       ComputeMs(input_.options.draft_gamma + 1, KvBytes(tokens), 0));
+                                       ComputeMs(input_.options.draft_gamma + 1, KvBytes(tokens), 0, kTileRead));
       t.reselect_ms = ReselectMs(tokens);
     }
     if (input_.draft) t.draft_pass_ms = DraftMs();
@@ -75,14 +78,15 @@ class Times {
   }
 
   // Weights and KV are read once whatever the rows; what the rows multiply costs on top, where that takes longer.
-  double ComputeMs(int64_t rows, double kv_bytes, double slots) const {
+  // KV is read at `kv_rate` of the device's rate.
+  double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate = 1) const {
     const double all_rows = static_cast<double>(rows * input_.batch);
     const double group = static_cast<double>(plan_.shard.heads) / static_cast<double>(plan_.shard.kv_heads);
     const double flops = 2 * all_rows * weight_bytes_ / static_cast<double>(SizeOf(plan_.shard.weight_type));
     const double attention_flops = 2 * static_cast<double>(rows) * group * kv_bytes / SizeOf(input_.kv_type);
     const double linear_ms =
         std::max(Ms(weight_bytes_, rates_.device_read_gbps), flops / (rates_.matmul_gflops * kFlopsPerMsPerGflops));
-    const double attention_ms = std::max(Ms(kv_bytes, rates_.device_read_gbps),
+    const double attention_ms = std::max(Ms(kv_bytes, kv_rate * rates_.device_read_gbps),
                                          attention_flops / (rates_.attention_gflops * kFlopsPerMsPerGflops));
     const double layers = static_cast<double>(plan_.shard.layers);
     const double ops = layers * (kOpsPerLayer + 2 * kOpsPerSegment * static_cast<double>(input_.batch)) +

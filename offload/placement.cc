@@ -129,7 +129,8 @@ class Planner {
   // While tokens are proposed the link goes on as far as the ring has room: what nothing else wants is taken for that.
   // Not where weights stream, which proposing takes through the ring.
   void DeepenRing(int64_t free) {
-    if (input_.options.most_gamma == 0 || input_.options.slots || StreamedWeights() > 0) return;
+    if (input_.options.most_gamma == 0 || !input_.options.pipeline || input_.options.slots || StreamedWeights() > 0)
+      return;
     const int64_t most = StreamedKv() / kRingShare / plan_.ring.slot_bytes;
     plan_.ring.slots +=
         std::clamp<int64_t>(most - plan_.ring.slots, 0, std::max<int64_t>(0, free) / plan_.ring.slot_bytes);

@@ -37,6 +37,7 @@ struct PlanOptions {
   int64_t gamma = 0;
   int64_t draft_gamma = 0;
   int64_t most_gamma = 0;
+  bool pipeline = true;  // what the next verify pass streams crosses the link while tokens are proposed for it
 
   bool operator==(const PlanOptions&) const = default;
 };

@@ -60,7 +60,8 @@ json OptionsJson(const PlanOptions& o) {
           {"weighs_chunks", o.weighs_chunks},
           {"gamma", o.gamma},
           {"draft_gamma", o.draft_gamma},
-          {"most_gamma", o.most_gamma}};
+          {"most_gamma", o.most_gamma},
+          {"pipeline", o.pipeline}};
 }
 
 json TierJson(const TierPlan& tier) {

@@ -128,7 +128,7 @@ PassCosts CostsOf(const Plan& plan) {
     if (gamma > 0) continue;
     costs.reselect_ms = times.reselect_ms;
     costs.draft_ms = times.draft_pass_ms;
-    if (!streams_weights && times.decode_link_ms > 0) {
+    if (plan.input.options.pipeline && !streams_weights && times.decode_link_ms > 0) {
       const double ring_bytes = static_cast<double>(plan.ring.slots * plan.ring.slot_bytes);
       costs.prefetch_ms = std::min(1.0, ring_bytes / static_cast<double>(plan.StreamedBytesPerPass())) *
                           std::max(times.decode_link_ms, times.decode_disk_ms);

@@ -30,6 +30,7 @@ void Engine::Impl::BeginFullPass(std::span<const KvStore* const> stores, bool on
 }
 
 void Engine::Impl::BeginNextFullPass(const KvStore& store, bool on_demand) {
+  if (!plan.input.options.pipeline) return;
   const KvStore* const alone = &store;
   const bool of_group = std::ranges::find(group, alone) != group.end();
   BeginFullPass(of_group ? std::span<const KvStore* const>(group) : std::span(&alone, 1), on_demand);
@@ -53,7 +54,7 @@ void Engine::Impl::Verify(std::span<const PassRequest> requests) {
     on_demand = on_demand || session.retrieval.on;
     group.push_back(&session.store);
   }
-  BeginFullPass(group, on_demand);
+  BeginFullPass(group, on_demand || !plan.input.options.pipeline);
   parts.clear();
   for (const PassRequest& r : requests) parts.push_back(r.session->impl_->AddRows(r.tokens));
   RunFullPass(parts);
@@ -61,7 +62,7 @@ void Engine::Impl::Verify(std::span<const PassRequest> requests) {
     requests[i].session->impl_->store.set_tokens(parts[i].first_position + TokensOf(requests[i]));
   }
   // With a retrieval cache, what it fetches goes first.
-  if (!on_demand) BeginFullPass(group, false);
+  if (!on_demand && plan.input.options.pipeline) BeginFullPass(group, false);
 }
 
 void Engine::Impl::Retrieve(std::span<const PassRequest> requests) {

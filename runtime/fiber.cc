@@ -8,6 +8,7 @@
 #include "kernels/core/check.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -21,7 +22,13 @@ class Stacks {
  public:
   explicit Stacks(boost::context::stack_context& made) : made_(&made), stacks_(kStackBytes) {}
   boost::context::stack_context allocate() { return *made_ = stacks_.allocate(); }
-  void deallocate(boost::context::stack_context& stack) noexcept { stacks_.deallocate(stack); }
+  void deallocate(boost::context::stack_context& stack) noexcept {
+#if defined(__SANITIZE_ADDRESS__)
+    // The last frames never return, and others may get this memory.
+    __asan_unpoison_memory_region(static_cast<std::byte*>(stack.sp) - stack.size, stack.size);
+#endif
+    stacks_.deallocate(stack);
+  }
 
  private:
   boost::context::stack_context* made_;

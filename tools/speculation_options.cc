@@ -66,6 +66,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->type_name("auto|every|N|never")
       ->check(CheckReselect, "")
       ->capture_default_str();
+  app.add_flag("--pipeline,!--no-pipeline", f.pipeline,
+               "stream for the next verify pass while tokens are proposed for it; on, if not said otherwise");
 }
 
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input) {
@@ -77,6 +79,7 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
     input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(flags.draft_model), Checkpoint(flags.draft_model))};
   }
   input.options.chunk_tokens = flags.chunk_size;
+  input.options.pipeline = flags.pipeline;
   input.options.weighs_chunks = flags.middle == "h2o" || flags.middle == "oracle";
   const int64_t prompt = input.context_tokens - input.predict_tokens;
   const int64_t least = kLeastBudgetChunks * flags.chunk_size;

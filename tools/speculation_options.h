@@ -22,6 +22,7 @@ struct SpeculationFlags {
   int64_t chunk_size = 8;
   std::string middle = "retrieval";
   std::string reselect = "auto";
+  bool pipeline = true;
 };
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);

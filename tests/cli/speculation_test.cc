@@ -48,6 +48,8 @@ TEST_CASE("greedy text is the same in every mode, whatever is offloaded, penalis
     CHECK(run({"--spec", "retrieval"}) == expected);
     CHECK(run({"--spec", "ngram+retrieval", "--reselect", "20"}) == expected);
     CHECK(run({"--spec", "draft", "--draft-model", kDraft}) == expected);
+    CHECK(run({"--spec", "draft", "--draft-model", kDraft, "--no-pipeline"}) == expected);
+    CHECK(run({"--spec", "hierarchy", "--draft-model", kDraft, "--no-pipeline"}) == expected);
     CHECK(run({"--spec", "hierarchy", "-M", kDraft, "--gamma", "7", "--draft-gamma", "2"}) == expected);
     CHECK(run({"--spec", "ngram+hierarchy", "-M", kDraft, "--gamma", "7", "--draft-gamma", "2"}) == expected);
     CHECK(run({"--spec", "ngram+draft", "-M", kDraft}) == expected);
@@ -135,7 +137,7 @@ TEST_CASE("what cannot be is refused with its reason") {
   refused({"--spec", "ngram", "--gamma", "64"}, "--gamma");
   refused({"--spec", "retrieval", "--chunk-size", "12"}, "found 12, expected 8, 16, 32");
   refused({"--spec", "retrieval", "--budget", "31"}, "found 31, expected 0 or at least 32");
-  refused({"--spec", "retrieval", "--reselect", "sometimes"}, "expected every, never or a number of tokens");
+  refused({"--spec", "retrieval", "--reselect", "sometimes"}, "expected auto, every, never or a number of tokens");
   refused({"--spec", "retrieval", "--middle", "oracle", "--resident-kv", "0", "-c", "2000", "--device-memory", "1G",
            "--host-memory", "1G"},
           "looks at all keys");

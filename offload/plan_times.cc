@@ -22,7 +22,9 @@ constexpr double kOpsPerSelection = 3;
 constexpr double kNewChunks = 0.36;
 // Of the read rate, what retrieval passes reach, whose tiles of 1 or 2 KiB lie here and there: 16 to 20 of 34 GB/s
 // (demo target, a budget of 2,800 tokens, AMD EPYC).
-constexpr double kTileRead = 0.55;
+constexpr double kTileRead = 0.5;
+// The same of attention to whole blocks: 28 of 34 GB/s (one row, 28,672 tokens x 4 heads of 64, two threads).
+constexpr double kBlockRead = 0.85;
 constexpr double kOpsPerPass = 8;  // embedding, RoPE's table, final norm, lm_head, the sampler's
 
 class Times {
@@ -79,7 +81,7 @@ class Times {
 
   // Weights and KV are read once whatever the rows; what the rows multiply costs on top, where that takes longer.
   // KV is read at `kv_rate` of the device's rate.
-  double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate = 1) const {
+  double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate = kBlockRead) const {
     const double all_rows = static_cast<double>(rows * input_.batch);
     const double group = static_cast<double>(plan_.shard.heads) / static_cast<double>(plan_.shard.kv_heads);
     const double flops = 2 * all_rows * weight_bytes_ / static_cast<double>(SizeOf(plan_.shard.weight_type));

@@ -34,10 +34,27 @@ class RetrievalProposals {
   std::array<double, kMostGamma + 1> ms_;
 };
 
+// By gamma: AcceptanceCurve::ExpectedTokens, once for all rounds that are tried.
+using TokensByGamma = std::array<double, kMostGamma + 1>;
+
+TokensByGamma ExpectedTokens(const AcceptanceCurve& curve) {
+  TokensByGamma tokens;
+  double sum = 1, reached = 1;
+  for (int64_t gamma = 0; gamma <= kMostGamma; ++gamma) {
+    tokens[gamma] = sum;
+    sum += reached *= curve.At(gamma);
+  }
+  return tokens;
+}
+
 class Search {
  public:
   Search(const RoundChoices& choices, const PassCosts& costs, const RoundAcceptance& acceptance)
-      : choices_(choices), costs_(costs), acceptance_(acceptance) {
+      : choices_(choices),
+        costs_(costs),
+        acceptance_(acceptance),
+        bottom_tokens_(ExpectedTokens(acceptance.bottom)),
+        retrieval_tokens_(ExpectedTokens(acceptance.retrieval)) {
     best_.ms_per_token = std::numeric_limits<double>::infinity();
   }
 
@@ -46,7 +63,7 @@ class Search {
     const auto [first, last] = Gammas();
     if (choices_.bottom) {
       for (int64_t gamma = first; gamma <= last; ++gamma) {
-        TryGamma({.gamma = gamma}, static_cast<double>(gamma) * costs_.draft_ms, acceptance_.bottom);
+        TryGamma({.gamma = gamma}, static_cast<double>(gamma) * costs_.draft_ms, bottom_tokens_[gamma]);
       }
     }
     if (choices_.retrieval) {
@@ -54,8 +71,7 @@ class Search {
         const RetrievalProposals proposals(draft_gamma, costs_, acceptance_.bottom);
         for (int64_t gamma = first; gamma <= last; ++gamma) {
           TryGamma({.retrieval = true, .gamma = gamma, .draft_gamma = draft_gamma},
-                   proposals.ms(gamma) + ReselectMs(acceptance_.retrieval.ExpectedTokens(gamma)),
-                   acceptance_.retrieval);
+                   proposals.ms(gamma) + ReselectMs(retrieval_tokens_[gamma]), retrieval_tokens_[gamma]);
         }
       }
     }
@@ -81,11 +97,11 @@ class Search {
     if (costs_.reselect_tokens == 0) return 0;
     return costs_.reselect_ms * std::min(1.0, tokens / static_cast<double>(costs_.reselect_tokens));
   }
-  void TryGamma(Round round, double propose_ms, const AcceptanceCurve& acceptance) {
+  void TryGamma(Round round, double propose_ms, double tokens) {
     // While tokens are proposed, the link fills the ring.
     const double verify_ms = std::max(costs_.verify_ms[round.gamma] - std::min(propose_ms, costs_.prefetch_ms),
                                       costs_.compute_ms[round.gamma]);
-    round.ms_per_token = (propose_ms + verify_ms) / acceptance.ExpectedTokens(round.gamma);
+    round.ms_per_token = (propose_ms + verify_ms) / tokens;
     Try(round);
   }
   void Try(const Round& round) {
@@ -95,6 +111,7 @@ class Search {
   const RoundChoices& choices_;
   const PassCosts& costs_;
   const RoundAcceptance& acceptance_;
+  const TokensByGamma bottom_tokens_, retrieval_tokens_;
   Round best_;
 };
 

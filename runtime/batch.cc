@@ -10,12 +10,11 @@
 #include "offload/draft_plan.h"
 #include "runtime/draft_model.h"
 #include "runtime/fiber.h"
+#include "runtime/forward.h"
 #include "runtime/passes.h"
 
 namespace triforce {
 namespace {
-
-constexpr int64_t kMostLogits = 64;  // rows, of Engine::PassLogits
 
 // Which pass a sequence waits for, the lowest level first.
 enum class Wanted { kDraft, kRetrieval, kFull };
@@ -80,9 +79,7 @@ class Sequence final : public Passes {
       return session.Append(job_.prompt, progress, options_.stop);
     }
     session.CopyFrom(*job_.copy_of);
-    // The last token's logits again.
-    session.Rewind(static_cast<int64_t>(job_.prompt.size()) - 1);
-    return session.Append({&job_.prompt.back(), 1});
+    return session.AppendLastAgain(std::ssize(job_.prompt));
   }
 
   TensorView WaitFor(Wanted pass, const PassRequest& request) {
@@ -149,8 +146,9 @@ class Batch {
     for (auto& sequence : running_) {
       if (sequence->wants() != level) continue;
       const PassRequest& request = sequence->request();
-      // A draft's pass has at most three more tokens than rows that are wanted.
-      rows += std::min<int64_t>(static_cast<int64_t>(request.tokens.size()), request.rows + 3);
+      // What a draft has to catch up with besides goes through it before.
+      rows += level == Wanted::kDraft ? std::min(std::ssize(request.tokens), request.rows + DraftModel::kCaughtUp)
+                                      : std::ssize(request.tokens);
       if (rows > most_rows && !waiting_.empty()) break;
       waiting_.push_back(&sequence);
       requests_.push_back(request);
@@ -172,7 +170,7 @@ class Batch {
     if (!whole(first)) return count;
     for (size_t i = first + 1; i < requests_.size() && whole(i); ++i, ++count) {
       rows += requests_[i].rows;
-      if (rows > kMostLogits) break;
+      if (rows > Forward::kLogitsRows) break;
     }
     return count;
   }

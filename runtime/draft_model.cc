@@ -18,9 +18,6 @@ std::string Quoted(const Tokenizer& tokenizer, int64_t id) {
   return fmt::format("\"{}\"", tokenizer.PieceOf(TokenId{static_cast<int32_t>(id)}).text);
 }
 
-// Tokens that a sequence may have besides those whose logits are wanted, to be taken in in the same pass.
-constexpr int64_t kCaughtUp = 3;
-
 }  // namespace
 
 DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,

@@ -32,6 +32,10 @@ struct DraftRequest {
 
 class DraftModel {
  public:
+  // Tokens that a request may have besides those whose logits are wanted, to be taken in in the common pass: a draft
+  // that has been told of accepted tokens is a token or two behind.
+  static constexpr int64_t kCaughtUp = 3;
+
   // `input`: the target's plan input, whose draft this is. `progress` as in Weights. Throws Error.
   DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,
              const std::function<void(int64_t bytes)>& progress);

@@ -137,6 +137,10 @@ class Session {
   // (kUsage) where they exceed context_tokens().
   TensorView Append(std::span<const TokenId> tokens, const ProgressFunction& progress = {}, std::stop_token stop = {});
 
+  // The logits behind the first `tokens` tokens, whose last one goes through the model again; all others are forgotten.
+  // Otherwise as Append. REQUIRES: tokens - 1 can be rewound to (Rewind).
+  TensorView AppendLastAgain(int64_t tokens);
+
   // A verify pass: appends `tokens`, behind others, and returns the logits behind the last `rows` of them: f32 [rows,
   // vocab], on the device, until the next call. Each row's bits are those that Append gives that token alone. REQUIRES:
   // tokens() is not empty; 1 <= rows <= tokens.size(), 64 at most; tokens fit the plan's activation_rows.

@@ -175,6 +175,12 @@ TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFuncti
   return logits;
 }
 
+TensorView Session::AppendLastAgain(int64_t tokens) {
+  const TokenId last = impl_->tokens.at(tokens - 1);
+  Rewind(tokens - 1);
+  return Append({&last, 1});
+}
+
 TensorView Session::Verify(std::span<const TokenId> tokens, int64_t rows) {
   const PassRequest request{this, tokens, rows};
   impl_->engine.Verify({&request, 1});

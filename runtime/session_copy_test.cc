@@ -31,8 +31,7 @@ Generation GoOn(Engine& engine, Session& session, std::span<const TokenId> promp
                           .max_tokens = kTokens};
   options.sampling.filter = {.temperature = 0.8f, .top_p = 0.95f};
   options.sampling.seed = 3;
-  session.Rewind(static_cast<int64_t>(prompt.size()) - 1);
-  const TensorView logits = session.Append(prompt.last(1));
+  const TensorView logits = session.AppendLastAgain(std::ssize(prompt));
   return Generate(session, engine, logits, options, nullptr, {});
 }
 

@@ -68,14 +68,13 @@ void StreamingCache::ListTiles() {
 
 int64_t StreamingCache::WindowBehind(int64_t tokens) const {
   const int64_t oldest = tokens + 1 - recent_tokens() - sink_tokens();
-  return std::max(first_recent_, sink_tokens() + TilesBefore(oldest + kKeyTile - 1));
+  return sink_tokens() + TilesBefore(oldest + kKeyTile - 1);
 }
 
 void StreamingCache::Rewind(int64_t tokens) {
   TF_CHECK(tokens <= tokens_, "{} of {}", tokens, tokens_);
-  const int64_t needed = std::max(sink_tokens(), sink_tokens() + TilesBefore(tokens - recent_tokens() - sink_tokens()));
   const bool whole = began_at_ == sink_tokens() || tokens >= began_at_ + context_.draft.shape.layers * recent_tokens();
-  tokens_ = first_recent_ <= needed && whole ? tokens : std::min(tokens, sink_tokens());
+  tokens_ = first_recent_ <= WindowBehind(tokens) && whole ? tokens : std::min(tokens, sink_tokens());
   if (tokens_ <= sink_tokens()) began_at_ = first_recent_ = sink_tokens();
 }
 
@@ -152,7 +151,7 @@ void StreamingCache::Attend(Lane& lane, const LayerAttention& a) {
 
 void StreamingCache::AttendRow(Lane& lane, const LayerAttention& a, int64_t row) {
   Layer& layer = layers_[a.layer];
-  const int64_t token = tokens_ + row, first = WindowBehind(token), heads = layer.kv.kv_heads;
+  const int64_t token = tokens_ + row, first = std::max(first_recent_, WindowBehind(token)), heads = layer.kv.kv_heads;
   TurnSinks(lane, layer, first - sink_tokens());
   const int64_t window = (first - first_recent_) / kKeyTile;
   const KvView kv{layer.kv.blocks, heads, 0, layer.tiles.Slice(0, window * heads, (window + 1) * heads)};

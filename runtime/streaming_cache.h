@@ -66,7 +66,7 @@ class StreamingCache final : public AttentionCache {
   int64_t sink_tokens() const { return context_.draft.sink_tokens; }
   int64_t recent_tokens() const { return context_.draft.cache_tokens - sink_tokens(); }
   int64_t Windows() const { return kBlockTiles - sink_tokens() / kKeyTile; }
-  // The first recent token that the row attends to that stands behind `tokens` tokens.
+  // The first recent token that the row attends to that stands behind `tokens` tokens, if it is kept.
   int64_t WindowBehind(int64_t tokens) const;
   void Cut(Arena& arena);
   void ListTiles();

@@ -29,8 +29,8 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
   const BenchConfiguration& configuration = results.configurations[setup.configuration];
   const auto tokens = static_cast<int64_t>(turn.tokens.size());
   const bool plain = turn.proposers.empty();
-  const int64_t verify_passes =
-      plain ? std::max<int64_t>(0, tokens - turn.sequences) : FullTests(turn.proposers).rounds;
+  const LevelStats full = FullTests(turn.proposers);
+  const int64_t verify_passes = plain ? std::max<int64_t>(0, tokens - turn.sequences) : full.rounds;
   Fields fields = {
       {"context", fmt::format("{}", setup.context)},
       {"prompt", turn.prompt},
@@ -48,7 +48,7 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
       {"decode_ms", Number(turn.decode_ms)},
       {"prepare_ms", Number(turn.prepare_ms)},
       {"verify_passes", fmt::format("{}", verify_passes)},
-      {"verify_ms", Number(plain ? turn.decode_ms : FullTests(turn.proposers).verify_ms)},
+      {"verify_ms", Number(plain ? turn.decode_ms : full.verify_ms)},
   };
   for (const char* proposer : {"retrieval", "draft", "ngram"}) AddLevel(turn, proposer, fields);
   fields.insert(fields.end(), {{"selections", fmt::format("{}", turn.selections)},

@@ -129,10 +129,7 @@ void BenchRun::DecodeOne(BenchEngines::Running& running, const Session& source, 
   Engine& engine = *running.engine;
   const auto session = engine.NewSession();
   session->CopyFrom(source);
-  session->Rewind(running.setup.context - 1);
-  const TokenId last = source.tokens().back();
-  const TensorView logits = session->Append({&last, 1}, {}, stop_);
-  if (!logits) throw Interrupted{};
+  const TensorView logits = session->AppendLastAgain(running.setup.context);
   engine.lane().Synchronize();
   const RetrievalStats before = options.speculation.mode.retrieval ? session->retrieval_stats() : RetrievalStats();
   const Counted counted = Count(engine);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -33,10 +32,7 @@ class BatchCommand {
                   "says all prompts; --prompt, --file, --ids and --samples do not go with it");
     }
     const ModelConfig config = ReadModelConfig(flags_.model.model);
-    tokenizer_ = OpenTokenizer(flags_.model, config, /*ids_given=*/true);
-    if (tokenizer_ == nullptr && !flags_.stop.empty()) {
-      throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
-    }
+    tokenizer_ = OpenTokenizerFor(flags_, config, /*ids_given=*/true);
     MakeJobs(config);
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
@@ -93,17 +89,17 @@ class BatchCommand {
   void Decode() {
     const auto begin = std::chrono::steady_clock::now();
     std::optional<Progress> progress;
-    outputs_ = GenerateBatch(*engine_, jobs_,
-                             {.tokenizer = tokenizer_.get(),
-                              .finished = [&](size_t job, const BatchOutput& output) { Print(job, output); },
-                              .prefill_progress =
-                                  [&](size_t job, int64_t done, int64_t total) {
-                                    if (done == 0)
-                                      progress.emplace(fmt::format("prefill {}", job), Progress::Unit::kTokens);
-                                    if (progress) progress->Update(done, total);
-                                    if (done == total) progress.reset();
-                                  },
-                              .stop = stop_});
+    outputs_ = GenerateBatch(
+        *engine_, jobs_,
+        {.tokenizer = tokenizer_.get(),
+         .finished = [&](size_t job, const BatchOutput& output) { PrintOut(LineOf(job, output).dump() + "\n"); },
+         .prefill_progress =
+             [&](size_t job, int64_t done, int64_t total) {
+               if (done == 0) progress.emplace(fmt::format("prefill {}", job), Progress::Unit::kTokens);
+               if (progress) progress->Update(done, total);
+               if (done == total) progress.reset();
+             },
+         .stop = stop_});
     all_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   }
 
@@ -117,16 +113,10 @@ class BatchCommand {
     return line;
   }
 
-  void Print(size_t job, const BatchOutput& output) const {
-    const std::string line = LineOf(job, output).dump() + "\n";
-    std::fwrite(line.data(), 1, line.size(), stdout);
-    if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "stdout", "cannot be written");
-  }
-
-  std::vector<Generation> Generations() const {
-    std::vector<Generation> all;
-    for (const BatchOutput& output : outputs_) all.push_back(output.generation);
-    return all;
+  std::vector<ProposerReport> Proposers() const {
+    std::vector<ProposerReport> sums;
+    for (const BatchOutput& output : outputs_) AddReports(sums, output.generation.proposers);
+    return sums;
   }
   double PrefillMs() const {
     double ms = 0;
@@ -151,7 +141,7 @@ class BatchCommand {
   void Report() const {
     SayStep("prefill", PromptTokens(), PrefillMs());
     SayStep("decode", GeneratedTokens(), DecodeMs());
-    fmt::print(stderr, "{}", SpeculationLines(SumOfProposers(Generations())));
+    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
   }
 
@@ -171,7 +161,7 @@ class BatchCommand {
                             {"prefill_ms", PrefillMs()},
                             {"decode_ms", DecodeMs()},
                             {"ms_per_token", MillisecondsPer(DecodeMs(), GeneratedTokens())},
-                            {"levels", LevelsJson(SumOfProposers(Generations()), nullptr)},
+                            {"levels", LevelsJson(Proposers(), nullptr)},
                             {"sequences", sequences}};
     AddEngineStats(*engine_, stats);
     stats_file_->Write(stats.dump(2) + "\n");

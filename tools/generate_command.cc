@@ -32,10 +32,7 @@ class GenerateRun {
   int Run() {
     const ModelConfig config = ReadModelConfig(flags_.model.model);
     options_ = MakeGenerateOptions(flags_, config);
-    tokenizer_ = OpenTokenizer(flags_.model, config, flags_.input.ids.has_value());
-    if (tokenizer_ == nullptr && !flags_.stop.empty()) {
-      throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
-    }
+    tokenizer_ = OpenTokenizerFor(flags_, config, flags_.input.ids.has_value());
     const Input input = ReadInput(flags_.input, tokenizer_.get(), config, stop_);
     prompt_tokens_ = static_cast<int64_t>(input.tokens.size());
     const int64_t context = ContextTokens(flags_.model, config, prompt_tokens_, flags_.predict);
@@ -57,8 +54,8 @@ class GenerateRun {
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
-    if (logits && !flags_.no_display_prompt) Print(input.text + (flags_.samples > 1 ? "\n" : ""));
-    if (logits) GenerateSamples(logits, input.tokens.back());
+    if (logits && !flags_.no_display_prompt) PrintOut(input.text + (flags_.samples > 1 ? "\n" : ""));
+    if (logits) GenerateSamples(logits);
     Report();
     WriteFiles();
     if (trace != nullptr) trace->Write(flags_.model.trace);
@@ -82,11 +79,6 @@ class GenerateRun {
   // With -v, at a terminal.
   bool Colours() const { return flags_.model.verbose && ::isatty(STDOUT_FILENO) == 1; }
 
-  static void Print(std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "stdout", "cannot be written");
-  }
-
   TensorView Prefill(const std::vector<TokenId>& tokens) {
     const auto begin = std::chrono::steady_clock::now();
     Progress progress("prefill", Progress::Unit::kTokens);
@@ -97,22 +89,19 @@ class GenerateRun {
     return logits;
   }
 
-  void GenerateSamples(TensorView logits, TokenId last) {
+  void GenerateSamples(TensorView logits) {
     for (int64_t k = 0; k < flags_.samples && !stop_.stop_requested(); ++k) {
-      if (k > 0) {  // the last token's logits again: the prompt's KV is still there
-        session_->Rewind(prompt_tokens_ - 1);
-        logits = session_->Append({&last, 1});
-      }
+      if (k > 0) logits = session_->AppendLastAgain(prompt_tokens_);  // the prompt's KV is still there
       if (flags_.samples > 1)
-        Print(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
+        PrintOut(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);
       const TakeText print = [colours = Colours()](std::string_view text, TokenOrigin origin) {
-        Print(colours ? Coloured(text, origin) : std::string(text));
+        PrintOut(colours ? Coloured(text, origin) : std::string(text));
       };
       samples_.push_back(
           Generate(*session_, *engine_, logits, options_, tokenizer_.get(), tokenizer_ ? print : TakeText(), stop_));
       prefill_ms_ += samples_.back().prepare_ms;
-      Print(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
+      PrintOut(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
     }
   }
 
@@ -128,6 +117,12 @@ class GenerateRun {
     return sum;
   }
 
+  std::vector<ProposerReport> Proposers() const {
+    std::vector<ProposerReport> sums;
+    for (const Generation& sample : samples_) AddReports(sums, sample.proposers);
+    return sums;
+  }
+
   const char* Reason() const {
     return samples_.empty() ? NameOf(FinishReason::kInterrupted) : NameOf(samples_.back().reason);
   }
@@ -138,7 +133,7 @@ class GenerateRun {
                 session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
             prefill_ms_);
     SayStep("decode", GeneratedTokens(), DecodeMs());
-    fmt::print(stderr, "{}", SpeculationLines(SumOfProposers(samples_)));
+    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
@@ -173,8 +168,8 @@ class GenerateRun {
           {"gamma", options_.speculation.gamma},
           {"draft_gamma", options_.speculation.draft_gamma},
           {"expected_ms_per_token", chosen_.ms_per_token}}},
-        {"levels", LevelsJson(SumOfProposers(samples_),
-                              options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
+        {"levels",
+         LevelsJson(Proposers(), options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
         {"seed", options_.sampling.seed},
         {"finish_reason", Reason()},
     };

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
@@ -73,15 +73,22 @@ std::string IdText(const std::vector<TokenId>& tokens) {
 
 double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
 
+void PrintOut(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "stdout", "cannot be written");
+}
+
+std::unique_ptr<Tokenizer> OpenTokenizerFor(const GenerateFlags& flags, const ModelConfig& config, bool ids_given) {
+  auto tokenizer = OpenTokenizer(flags.model, config, ids_given);
+  if (tokenizer == nullptr && !flags.stop.empty()) {
+    throw Error(ErrorKind::kUsage, "--stop", "needs a tokenizer, which this model has not");
+  }
+  return tokenizer;
+}
+
 void SayStep(const char* step, int64_t tokens, double ms) {
   fmt::print(stderr, "{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
              MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
-}
-
-std::vector<ProposerReport> SumOfProposers(const std::vector<Generation>& generations) {
-  std::vector<ProposerReport> sums;
-  for (const Generation& generation : generations) AddReports(sums, generation.proposers);
-  return sums;
 }
 
 }  // namespace triforce

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/config.h"
@@ -46,9 +48,10 @@ nlohmann::json Ids(const std::vector<TokenId>& tokens);
 // "17 4 220": what stands for a text where there is no tokenizer.
 std::string IdText(const std::vector<TokenId>& tokens);
 double MillisecondsPer(double ms, int64_t tokens);
+// To stdout, at once. Throws Error (kIo).
+void PrintOut(std::string_view text);
+// The model's tokenizer, or null where it has none and `ids_given`. Throws Error where flags cannot do without.
+std::unique_ptr<Tokenizer> OpenTokenizerFor(const GenerateFlags& flags, const ModelConfig& config, bool ids_given);
 // "decode: 200 tokens in 2.91 s, 14.559 ms per token, 68.7 tokens/s", on stderr.
 void SayStep(const char* step, int64_t tokens, double ms);
-// Of several generations.
-std::vector<ProposerReport> SumOfProposers(const std::vector<Generation>& generations);
-
 }  // namespace triforce

@@ -7,8 +7,6 @@
 namespace triforce {
 namespace {
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 // Checks that `arguments` fail with exit code 1, no output, no file left, and all of `parts` in the message.
 void CheckFails(std::vector<std::string> arguments, const std::vector<std::string>& parts,
                 const std::string& input = "") {

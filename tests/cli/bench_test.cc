@@ -14,8 +14,6 @@ namespace {
 
 constexpr char kDraft[] = "models/demo/draft";
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 // A short run, on rates that need not be measured. `folder` gets the rates.
 std::vector<std::string> Bench(const TemporaryFolder& folder, const std::vector<std::string>& more) {
   WriteRates(folder.Path("rates"), "cpu", AssumedCpuRates());

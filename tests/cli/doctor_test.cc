@@ -11,8 +11,6 @@
 namespace triforce {
 namespace {
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 void CheckHas(const std::string& text, const std::vector<std::string>& parts) {
   for (const std::string& part : parts) {
     CAPTURE(part);

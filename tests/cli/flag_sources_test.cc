@@ -9,8 +9,6 @@ namespace {
 
 constexpr char kPrompt[] = "The old man";
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 using Environment = std::map<std::string, std::string>;
 
 // Runs generate on the demo model, with statistics in `folder`; returns those.

@@ -11,8 +11,6 @@ namespace {
 
 constexpr char kPrompt[] = "The old man";
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 struct Generated {
   Result result;
   nlohmann::json stats;

@@ -13,8 +13,6 @@ namespace {
 
 constexpr int kFailure = 1;
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 // Rates of this machine, if somebody has measured them, have nothing to do with tests.
 Result RunAssumed(std::vector<std::string> arguments) {
   const TemporaryFolder home;

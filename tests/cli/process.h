@@ -68,4 +68,7 @@ class Process {
 Result Run(const Invocation& invocation);
 Result Run(const std::vector<std::string>& arguments);
 
+// Whether `part` stands in an output.
+inline bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
 }  // namespace triforce

@@ -13,8 +13,6 @@ namespace {
 
 constexpr char kDraft[] = "models/demo/draft";
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 std::string BookPart(size_t begin, size_t length) { return ReadText(kBook).substr(begin, length); }
 
 std::vector<nlohmann::json> Lines(const std::string& text) {

@@ -9,8 +9,6 @@ namespace {
 
 constexpr char kDraft[] = "models/demo/draft";
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 // A run on the first paragraphs of the book, some 1,500 tokens.
 struct Generated {
   std::string out, err;

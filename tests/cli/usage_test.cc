@@ -7,8 +7,6 @@
 namespace triforce {
 namespace {
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 TEST_CASE("help goes to standard output and lists commands and flags") {
   const Result program = Run({"--help"});
   CHECK(program.exit_code == 0);

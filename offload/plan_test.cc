@@ -11,22 +11,13 @@
 #include "kernels/ops/kv_view.h"
 #include "offload/plan_json.h"
 #include "offload/plan_sizes.h"
+#include "offload/plan_testing.h"
 
 namespace triforce {
 namespace {
 
 constexpr int64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 constexpr int64_t kPredict = 256;
-
-PlanInput On4090(const char* name, int64_t context, int64_t host_bytes) {
-  return {.shape = *NamedShape(name),
-          .context_tokens = context,
-          .predict_tokens = kPredict,
-          .cpu_device = false,
-          .device_bytes = 24 * kGiB,
-          .host_bytes = host_bytes,
-          .rates = AssumedRtx4090Rates()};
-}
 
 // What lies where, added up over layers; of one device.
 struct Sums {

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "offload/speculation_plan.h"
+#include "offload/plan_testing.h"
 
 namespace triforce {
 namespace {
@@ -92,15 +92,8 @@ TEST_CASE("the cheapest round is the cheapest of all that may be chosen") {
 }
 
 TEST_CASE("a plan's costs: a verify pass behind no proposals is plain decoding") {
-  PlanInput input{.shape = *NamedShape("llama2-7b"),
-                  .draft = DraftInput{.shape = *NamedShape("llama-68m")},
-                  .context_tokens = 120000,
-                  .predict_tokens = 256,
-                  .cpu_device = false,
-                  .device_bytes = int64_t{23} << 30,
-                  .host_bytes = int64_t{128} << 30,
-                  .rates = AssumedRtx4090Rates(),
-                  .options = {.budget_tokens = 4096}};
+  PlanInput input = SpeculatingOn4090();
+  input.options.budget_tokens = 4096;
   const Plan plan = MakePlan(input);
   const PassCosts costs = CostsOf(plan);
   CHECK(costs.verify_ms[0] == doctest::Approx(plan.times.decode_ms));

@@ -3,29 +3,18 @@
 #include <doctest/doctest.h>
 
 #include "kernels/core/error.h"
+#include "offload/plan_testing.h"
 
 namespace triforce {
 namespace {
 
 using Bottom = SpeculationShape::Bottom;
 
-PlanInput Input() {
-  PlanInput input{.shape = *NamedShape("llama2-7b"),
-                  .draft = DraftInput{.shape = *NamedShape("llama-68m")},
-                  .context_tokens = 120000,
-                  .predict_tokens = 256,
-                  .cpu_device = false,
-                  .device_bytes = int64_t{23} << 30,
-                  .host_bytes = int64_t{128} << 30,
-                  .rates = AssumedRtx4090Rates()};
-  return input;
-}
-
 TEST_CASE("where KV streams, the hierarchy; the slower the link, the more is proposed, and the longer a token takes") {
   int64_t gamma = 0;
   double ms = 0;
   for (const double gbps : {24.0, 6.0, 1.0}) {
-    PlanInput input = Input();
+    PlanInput input = SpeculatingOn4090();
     input.link_gbps = gbps;
     const SpeculationPlan plan = PlanSpeculation(input, {.budget_tokens = 12000});
     CHECK(plan.shape == SpeculationShape{true, Bottom::kDraft});
@@ -38,7 +27,7 @@ TEST_CASE("where KV streams, the hierarchy; the slower the link, the more is pro
 }
 
 TEST_CASE("what is fixed stays; what is not there is not chosen") {
-  const PlanInput input = Input();
+  const PlanInput input = SpeculatingOn4090();
   const SpeculationPlan fixed =
       PlanSpeculation(input, {.gamma = 5, .draft_gamma = 3, .budget_tokens = 12000, .acceptance = {}});
   CHECK(fixed.round.gamma == 5);
@@ -54,17 +43,17 @@ TEST_CASE("what is fixed stays; what is not there is not chosen") {
 
 TEST_CASE("a lookup beside a draft is planned as the draft alone") {
   const auto plan = [](SpeculationShape::Bottom bottom) {
-    return PlanSpeculation(Input(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});
+    return PlanSpeculation(SpeculatingOn4090(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});
   };
   const SpeculationPlan draft = plan(Bottom::kDraft), both = plan(Bottom::kNgramDraft);
   CHECK(both.round.gamma == draft.round.gamma);
   CHECK(both.round.draft_gamma == draft.round.draft_gamma);
   CHECK(both.round.ms_per_token == draft.round.ms_per_token);
-  CHECK(InputFor(Input(), both.shape, {}).draft);
+  CHECK(InputFor(SpeculatingOn4090(), both.shape, {}).draft);
 }
 
 TEST_CASE("chunks are chosen anew so often that it takes a small part of the time, or as was said") {
-  const PlanInput input = Input();
+  const PlanInput input = SpeculatingOn4090();
   const SpeculationShape hierarchy{true, Bottom::kDraft};
   const SpeculationPlan plan = PlanSpeculation(input, {.shape = hierarchy, .budget_tokens = 12000});
   const double reselect_ms = CostsOf(MakePlan(InputFor(input, hierarchy, {.budget_tokens = 12000}))).reselect_ms;
@@ -75,7 +64,7 @@ TEST_CASE("chunks are chosen anew so often that it takes a small part of the tim
 }
 
 TEST_CASE("the better proposals are, the more of them, and the shorter a token takes") {
-  const PlanInput input = Input();
+  const PlanInput input = SpeculatingOn4090();
   int64_t gamma = 0;
   double ms = 1e9;
   for (const double acceptance : {0.3, 0.6, 0.9, 0.97}) {
@@ -91,7 +80,7 @@ TEST_CASE("the better proposals are, the more of them, and the shorter a token t
 }
 
 TEST_CASE("a draft that never guesses right is not worth its time where nothing streams") {
-  PlanInput input = Input();
+  PlanInput input = SpeculatingOn4090();
   input.context_tokens = 2000;
   const SpeculationPlan plan =
       PlanSpeculation(input, {.budget_tokens = 0, .acceptance = {.draft = 0.0, .ngram = 0, .retrieval = 0}});
@@ -99,7 +88,7 @@ TEST_CASE("a draft that never guesses right is not worth its time where nothing 
 }
 
 TEST_CASE("what speculation needs is in the plan's bytes; what does not fit with it is done without") {
-  PlanInput input = Input();
+  PlanInput input = SpeculatingOn4090();
   const SpeculationShape hierarchy{true, Bottom::kDraft};
   const Plan with = MakePlan(InputFor(input, hierarchy, {.gamma = 16, .budget_tokens = 12000, .acceptance = {}}));
   CHECK(with.device.BytesOf("draft") > int64_t{130} << 20);  // 68 million parameters in f16

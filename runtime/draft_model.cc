@@ -28,8 +28,7 @@ DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lan
       plan_(MakeDraftPlan(input)),
       weights_(config_, Checkpoint(directory), plan_, WeightTiers{lane.device(), no_host_}, lane, progress),
       forward_({lane, config_, weights_, plan_, no_host_, no_transfers_}),
-      linears_(weights_, nullptr),
-      state_(forward_.StateFor(forward_.hidden_block(0))) {
+      linears_(weights_, nullptr) {
   parts_.reserve(kDraftRows);
   lane.Synchronize();
 }
@@ -44,26 +43,19 @@ std::unique_ptr<StreamingCache> DraftModel::NewCache() const {
 }
 
 void DraftModel::RunPass(std::span<const PassRows> parts) {
-  int64_t rows = 0;
-  for (const PassRows& part : parts) {
-    const LlamaState state = state_.Slice(rows, rows + part.rows());
-    auto& cache = *static_cast<StreamingCache*>(part.cache);
-    forward_.Embed(part.tokens, state);
-    forward_.Position(cache.tokens(), state);
-    cache.Begin(part.rows());
-    rows += part.rows();
-  }
-  SplitAttention split(parts);
-  AttentionCache& cache = parts.size() == 1 ? *parts[0].cache : split;
-  for (int64_t layer = 0; layer < config_.layers; ++layer) forward_.Layer(layer, state_.Rows(rows), linears_, cache);
-  for (const PassRows& part : parts) static_cast<StreamingCache*>(part.cache)->End();
+  const auto cache_of = [](const PassRows& part) { return static_cast<StreamingCache*>(part.cache); };
+  for (const PassRows& part : parts) cache_of(part)->Begin(part.rows());
+  forward_.Run({.parts = parts, .linears = linears_});
+  for (const PassRows& part : parts) cache_of(part)->End();
 }
 
 void DraftModel::RunPasses(std::span<const TokenId> tokens, StreamingCache& cache) {
   const int64_t before = cache.tokens(), end = before + static_cast<int64_t>(tokens.size());
   while (cache.tokens() < end) {
     const int64_t first = cache.Next(end);
-    const PassRows part{.tokens = tokens.subspan(first - before, std::min(kDraftRows, end - first)), .cache = &cache};
+    const PassRows part{.tokens = tokens.subspan(first - before, std::min(kDraftRows, end - first)),
+                        .first_position = first,
+                        .cache = &cache};
     RunPass({&part, 1});
   }
 }
@@ -75,16 +67,15 @@ TensorView DraftModel::Run(std::span<const DraftRequest> requests) {
     TF_CHECK(r.rows >= 1 && r.rows <= tokens, "{} rows of {}", r.rows, tokens);
     const int64_t together = std::min(tokens, r.rows + kCaughtUp);
     RunPasses(r.tokens.first(tokens - together), *r.cache);
-    parts_.push_back({.tokens = r.tokens.last(together), .cache = r.cache});
+    parts_.push_back({.tokens = r.tokens.last(together), .first_position = r.cache->tokens(), .cache = r.cache});
   }
   RunPass(parts_);
-  if (requests.size() == 1)
-    return forward_.Logits(state_.hidden, parts_[0].rows() - requests[0].rows, requests[0].rows);
+  if (requests.size() == 1) return forward_.Logits(parts_[0].rows() - requests[0].rows, requests[0].rows);
   // The rows whose logits are wanted, side by side.
   int64_t row = 0, wanted = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     row += parts_[i].rows();
-    const TensorView from = state_.hidden.Slice(0, row - requests[i].rows, row);
+    const TensorView from = forward_.hidden_block(0).Slice(0, row - requests[i].rows, row);
     lane_.Copy(forward_.hidden_block(1).Slice(0, wanted, wanted + requests[i].rows).data(), from.data(), from.bytes(),
                "gather rows");
     wanted += requests[i].rows;

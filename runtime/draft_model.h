@@ -67,7 +67,6 @@ class DraftModel {
   Weights weights_;
   Forward forward_;
   StreamedLinears linears_;
-  LlamaState state_;
   std::vector<PassRows> parts_;  // of a pass that is being queued; its memory is reserved once
 };
 

@@ -9,7 +9,7 @@
 #include "kernels/core/check.h"
 #include "offload/draft_plan.h"
 #include "runtime/draft_model.h"
-#include "runtime/fiber.h"
+#include "kernels/core/fiber.h"
 #include "runtime/forward.h"
 #include "runtime/passes.h"
 

@@ -51,7 +51,7 @@ TEST_CASE("argmax: the lowest of equals; NaN never; infinities as values") {
 TEST_CASE("argmax: a row's result does not depend on the rows around it") {
   ForEachDevice([](OpTest& test) {
     const TensorView values = test.Random(DType::kF32, {512, 77}, 1);
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       std::vector<float> result;
       for (int32_t id : ArgmaxOf(test, values.Slice(0, first, first + rows))) result.push_back(static_cast<float>(id));
       return result;

@@ -129,9 +129,9 @@ TEST_CASE("attention: a row's bits do not depend on the rows around it") {
       const auto args = [&](int64_t first, int64_t rows) {
         return AttentionArgs{q.Slice(0, first, first + rows), kv, 100 + first, true, 0.1f};
       };
-      CheckRowInvariance([&](int64_t first, int64_t rows) { return Prefill(test, args(first, rows)); });
+      CheckRowInvariance(test, [&](int64_t first, int64_t rows) { return Prefill(test, args(first, rows)); });
       const Memory memory(test, args(0, 512));
-      CheckRowInvariance([&](int64_t first, int64_t rows) { return Decode(test, args(first, rows), memory); });
+      CheckRowInvariance(test, [&](int64_t first, int64_t rows) { return Decode(test, args(first, rows), memory); });
     }
   });
 }

@@ -52,7 +52,7 @@ TEST_CASE("categorical: a row's draw does not depend on the rows around it") {
     for (int32_t i = 0; i < 1024; ++i) random[i] = static_cast<int32_t>(i * 0x9e3779b9u);
     const TensorView bits = test.From(random).Reshape({512, 2});
     const TensorView out = test.New(DType::kI32, {512});
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       const auto slice = [&](const TensorView& t) { return t.Slice(0, first, first + rows); };
       Categorical(test.lane(), {slice(p), slice(bits), slice(out)});
       const std::vector<int32_t> ids = test.ReadInts(slice(out));

@@ -1,10 +1,12 @@
 #include "kernels/ops/embed.h"
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void EmbedCpu(Team& team, const EmbedArgs& args);  // embed_cpu.cc
+void EmbedCpu(Team& team, const EmbedArgs& args);                     // embed_cpu.cc
+[[gnu::weak]] void EmbedCuda(CudaLane& lane, const EmbedArgs& args);  // embed_cuda.cu
 
 namespace {
 
@@ -20,6 +22,7 @@ void Check(const EmbedArgs& args) {
 
 void Embed(Lane& lane, const EmbedArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return EmbedCuda(*cuda, args);
   AsCpu(lane).Run("embed", [args](Team& team) { EmbedCpu(team, args); });
 }
 

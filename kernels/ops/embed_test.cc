@@ -33,7 +33,7 @@ TEST_CASE("embed: a row's bits do not depend on the rows around it") {
     for (int32_t i = 0; i < 512; ++i) ids[i] = i * 7 % 300;
     const TensorView all = test.From(ids);
     const TensorView out = test.New(DType::kF32, {512, 48});
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       Embed(test.lane(), {table, all.Slice(0, first, first + rows), out.Slice(0, first, first + rows)});
       return test.Read(out.Slice(0, first, first + rows));
     });

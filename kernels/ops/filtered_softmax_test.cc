@@ -105,7 +105,7 @@ TEST_CASE("filtered_softmax: a row's bits do not depend on the rows around it") 
   ForEachDevice([](OpTest& test) {
     const TensorView logits = test.Random(DType::kF32, {512, 333}, 5, 3.0f), out = test.New(DType::kF32, {512, 333});
     for (const SamplingFilter& filter : {kFilters[0], kFilters.back()}) {
-      CheckRowInvariance([&](int64_t first, int64_t rows) {
+      CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
         const auto slice = [&](const TensorView& t) { return t.Slice(0, first, first + rows); };
         FilteredSoftmax(test.lane(), {slice(logits), filter, slice(out)});
         return test.Read(slice(out));

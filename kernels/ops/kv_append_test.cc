@@ -63,7 +63,7 @@ TEST_CASE("kv_append: a row's bits do not depend on the rows around it") {
     const KvView kv = NewKv(test, DType::kBF16, 2, 512, 64);
     const TensorView keys = test.Random(DType::kF32, {512, 2, 64}, 1);
     const TensorView values = test.Random(DType::kF32, {512, 2, 64}, 2);
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       KvAppend(test.lane(), {keys.Slice(0, first, first + rows), values.Slice(0, first, first + rows), 0, kv});
       test.lane().Synchronize();
       std::vector<float> written;

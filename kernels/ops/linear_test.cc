@@ -149,7 +149,7 @@ TEST_CASE("linear: a row's bits do not depend on the rows around it") {
       const TensorView x = test.Random(DType::kF32, {512, c.in_features}, 17);
       const TensorView residual = c.residual ? test.Random(DType::kF32, {512, weight.out_features}, 19) : TensorView();
       const TensorView out = test.New(DType::kF32, {512, weight.out_features});
-      CheckRowInvariance([&](int64_t first, int64_t rows) {
+      CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
         const auto slice = [&](const TensorView& t) { return t ? t.Slice(0, first, first + rows) : t; };
         Linear(test.lane(), {slice(x), weight, slice(residual), slice(out)});
         return test.Read(slice(out));

@@ -34,7 +34,14 @@ void ForEachElement(const TensorView& tensor, const F& f) {
 }  // namespace
 
 OpTest::OpTest(std::unique_ptr<Device> device)
-    : device_(std::move(device)), lane_(device_->NewLane({.name = "test", .threads = kThreads})) {}
+    : device_(std::move(device)),
+      simulated_(device_->name() == "cuda:sim"),
+      lane_(device_->NewLane({.name = "test", .threads = kThreads})) {}
+
+double OpTest::OperandEpsilon(DType dtype) const {
+  if (!cuda() || dtype == DType::kF32) return 0x1p-24;
+  return dtype == DType::kF16 ? 0x1p-11 : 0x1p-8;
+}
 
 TensorView OpTest::New(DType dtype, std::initializer_list<int64_t> shape) {
   const TensorView sizes(nullptr, nullptr, dtype, shape);
@@ -90,6 +97,10 @@ void ForEachDevice(const std::function<void(OpTest&)>& body) {
     OpTest test(std::make_unique<CpuDevice>(kMemoryLimitBytes));
     body(test);
   });
+  if (NewCudaTestDevice == nullptr) return;
+  OpTest test(NewCudaTestDevice());
+  CAPTURE(test.device().name());
+  body(test);
 }
 
 void ForEachSimdTarget(const std::function<void(const std::string& target)>& body) {
@@ -104,30 +115,39 @@ void ForEachSimdTarget(const std::function<void(const std::string& target)>& bod
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
-void CheckRowInvariance(const std::function<std::vector<float>(int64_t first, int64_t rows)>& run) {
+void CheckRowInvariance(OpTest& test, const std::function<std::vector<float>(int64_t first, int64_t rows)>& run) {
   constexpr int64_t kRows = 512;
-  const std::vector<float> whole = run(0, kRows);
-  const int64_t width = static_cast<int64_t>(whole.size()) / kRows;
-  REQUIRE(width > 0);
-  std::vector<float> single;
-  for (int64_t row = 0; row < kRows; ++row) {
-    const std::vector<float> alone = run(row, 1);
-    REQUIRE(static_cast<int64_t>(alone.size()) == width);
-    single.insert(single.end(), alone.begin(), alone.end());
-  }
-  const auto check = [&](int64_t first, int64_t rows, const std::vector<float>& result) {
-    REQUIRE(static_cast<int64_t>(result.size()) == rows * width);
+  std::vector<std::vector<float>> single(kRows);
+  // Rows [first, first + rows) of `result`, whose row 0 is row `at`, against `expected(row)`.
+  const auto check = [&](int64_t at, int64_t rows, const std::vector<float>& result, const auto& expected) {
     for (int64_t row = 0; row < rows; ++row) {
-      CAPTURE(first);
+      const std::vector<float>& alone = expected(at + row);
+      const size_t width = alone.size();
+      CAPTURE(at);
       CAPTURE(rows);
       CAPTURE(row);
-      REQUIRE(std::memcmp(&result[row * width], &single[(first + row) * width], width * sizeof(float)) == 0);
+      REQUIRE(width > 0);
+      REQUIRE(result.size() == rows * width);
+      REQUIRE(std::memcmp(&result[row * width], alone.data(), width * sizeof(float)) == 0);
     }
   };
-  check(0, kRows, whole);
+  const auto alone = [&](int64_t row) -> const std::vector<float>& {
+    if (single[row].empty()) single[row] = run(row, 1);
+    return single[row];
+  };
   for (int64_t rows = 1; rows <= 64; ++rows) {
+    if (test.simulated() && rows > 3 && rows % 16 != 1 && rows != 64) continue;
     const int64_t first = rows * 37 % (kRows - rows + 1);
-    check(first, rows, run(first, rows));
+    check(first, rows, run(first, rows), alone);
+  }
+  if (test.simulated()) return;
+  const std::vector<float> whole = run(0, kRows);
+  if (!test.cuda()) return check(0, kRows, whole, alone);
+  const size_t width = whole.size() / kRows;
+  for (const int64_t rows : {65, 128, 300}) {
+    check(rows / 3, rows, run(rows / 3, rows), [&](int64_t row) -> const std::vector<float>& {
+      return single[row] = {whole.begin() + row * width, whole.begin() + (row + 1) * width};
+    });
   }
 }
 

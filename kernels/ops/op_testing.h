@@ -30,6 +30,13 @@ class OpTest {
   Device& device() { return *device_; }
   Lane& lane() { return *lane_; }
 
+  bool cuda() const { return device_->type() == DeviceType::kCuda; }
+  // On the simulator each thread of each block takes its time: tests choose smaller sizes there.
+  bool simulated() const { return simulated_; }
+  // What an operand of a matrix product with weights or KV of type `dtype` is rounded by, relative to itself: nothing
+  // beyond f32 on the CPU; on CUDA operands are f16 or bf16 where `dtype` is.
+  double OperandEpsilon(DType dtype) const;
+
   // Tensors that live as long as this object: zeros; `values`, rounded to `dtype`; normally distributed values.
   TensorView New(DType dtype, std::initializer_list<int64_t> shape);
   TensorView From(std::span<const float> values, DType dtype, std::initializer_list<int64_t> shape);
@@ -42,22 +49,29 @@ class OpTest {
 
  private:
   std::unique_ptr<Device> device_;
+  const bool simulated_;
   std::unique_ptr<Lane> lane_;
   std::vector<Buffer> buffers_;
 };
 
-// Calls `body` with a fresh OpTest on each device of this machine: the CPU once per SIMD target that it has
-// (ForEachSimdTarget), with three threads, so that work is shared however small the machine.
+// Calls `body` with a fresh OpTest on each device that there is: the CPU once per SIMD target that it has
+// (ForEachSimdTarget), with three threads, so that work is shared however small the machine; and the CUDA device that
+// the test is linked with.
 void ForEachDevice(const std::function<void(OpTest&)>& body);
+
+// The CUDA device that a test is linked with, with memory that the host reaches too: the simulator
+// (//kernels/ops:sim_testing) or a GPU (//tests/gpu). A test that is linked with neither runs on the CPU alone.
+[[gnu::weak]] std::unique_ptr<Device> NewCudaTestDevice();
 
 // Calls `body` with dynamic dispatch set to each SIMD target of this machine in turn: AVX-512, AVX2, plain; all lanes
 // of CPU devices made meanwhile use it.
 void ForEachSimdTarget(const std::function<void(const std::string& target)>& body);
 
 // Rule 2 of DESIGN.md. `run(first, rows)` gives the op's result, whole rows one after another, for rows [first, first +
-// rows) of some 512-row input. Checks that 1 to 64 rows, from varying places, and all 512 give each row the very bits
-// that the row gives alone. REQUIRES: `run` returns rows * (a constant) values.
-void CheckRowInvariance(const std::function<std::vector<float>(int64_t first, int64_t rows)>& run);
+// rows) of some 512-row input. Checks that 1 to 64 rows, from varying places, give each row the very bits that the row
+// gives alone; on the CPU all 512 too, and on CUDA that more rows (a class of their own there) agree with one another.
+// REQUIRES: `run` returns rows * (a constant) values.
+void CheckRowInvariance(OpTest& test, const std::function<std::vector<float>(int64_t first, int64_t rows)>& run);
 
 // The largest |a - b| over elements; infinity where sizes differ or a value is not finite.
 double MaxDifference(std::span<const float> a, std::span<const float> b);

@@ -44,7 +44,7 @@ TEST_CASE("rms_norm: a row's bits do not depend on the rows around it") {
     const TensorView x = test.Random(DType::kF32, {512, 200}, 1), out = test.New(DType::kF32, {512, 200});
     const TensorView residual = test.Random(DType::kF32, {512, 200}, 2), sum = test.New(DType::kF32, {512, 200});
     const TensorView weight = test.Random(DType::kF32, {200}, 3);
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       const auto slice = [&](const TensorView& t) { return t.Slice(0, first, first + rows); };
       RmsNorm(test.lane(), {slice(x), weight, 1e-5f, slice(residual), slice(sum), slice(out)});
       return test.Read(slice(out));

@@ -69,7 +69,7 @@ TEST_CASE("rope: a row's bits do not depend on the rows around it") {
     const std::vector<float> values = RandomNormal(512 * 2 * 64, 2);
     const TensorView x = test.New(DType::kF32, {512, 2, 64});
     const Tables tables = NewTables(test, 512, 32);
-    CheckRowInvariance([&](int64_t first, int64_t rows) {
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
       const auto slice = [&](const TensorView& t) { return t.Slice(0, first, first + rows); };
       test.lane().Copy(x.data(), values.data(), x.bytes(), "reset");
       RopeTable(test.lane(), {slice(all), frequency, 1.0f, slice(tables.cos), slice(tables.sin)});

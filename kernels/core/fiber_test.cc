@@ -1,4 +1,4 @@
-#include "runtime/fiber.h"
+#include "kernels/core/fiber.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/fiber.h"
+#include "kernels/core/fiber.h"
 
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>

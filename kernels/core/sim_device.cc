@@ -1,0 +1,105 @@
+#include "kernels/core/sim_device.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "kernels/core/check.h"
+#include "kernels/core/cuda_lane.h"
+#include "kernels/core/error.h"
+
+namespace triforce {
+namespace {
+
+class SimEvent final : public Event {
+ public:
+  bool Done() const override { return true; }
+  void Wait() const override {}
+
+  std::exception_ptr error;  // what the recording lane had failed with
+};
+
+class SimLane final : public CudaLane {
+ public:
+  SimLane(Device& device, const LaneOptions& options) : device_(device), name_(options.name) {}
+
+  Device& device() const override { return device_; }
+  const std::string& name() const override { return name_; }
+  void Record(Event& event) override { static_cast<SimEvent&>(event).error = error_; }
+  void WaitFor(const Event& event) override {
+    if (!error_) error_ = static_cast<const SimEvent&>(event).error;
+  }
+  void Synchronize() override {
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+  void Call(void (*function)(void* context), void* context, const char*) override {
+    try {
+      function(context);
+    } catch (...) {
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+  int64_t waited_ns() const override { return 0; }
+  void Copy(void* destination, const void* source, int64_t bytes, const char*) override {
+    if (!error_) std::memmove(destination, source, bytes);
+  }
+  void CopyPieces(std::span<const CopyPiece> pieces, const char*) override {
+    for (const CopyPiece& piece : pieces) Copy(piece.destination, piece.source, piece.bytes, nullptr);
+  }
+
+  void* stream() const override { return nullptr; }
+  // Few, so that kernels that spread their work by it go round more than once.
+  int multiprocessors() const override { return 3; }
+  std::byte* Scratch(int64_t bytes) override {
+    TF_CHECK(bytes <= kScratchBytes, "{} bytes", bytes);
+    // Of this very size, so that ASan sees what lies beyond; with nothing of the op before.
+    scratch_.Reset();
+    scratch_ = device_.Allocate(std::max<int64_t>(1, bytes), "scratch memory");
+    std::memset(scratch_.data(), 0xff, bytes);
+    return scratch_.data();
+  }
+  void Keep(int, const char*) override {}
+
+ private:
+  Device& device_;
+  const std::string name_;
+  Buffer scratch_;
+  std::exception_ptr error_;
+};
+
+}  // namespace
+
+Buffer SimDevice::Allocate(int64_t bytes, const std::string& purpose) {
+  TF_CHECK(bytes >= 0, "{} bytes for {}", bytes, purpose);
+  if (bytes == 0) return Buffer();
+  const int64_t before = used_bytes_.fetch_add(bytes);
+  void* data = nullptr;
+  if (before + bytes > limit_bytes_ || ::posix_memalign(&data, 4096, bytes) != 0) {
+    used_bytes_.fetch_sub(bytes);
+    throw Error(ErrorKind::kOutOfMemory, "device memory",
+                fmt::format("{} needs {} bytes; {} of {} are available", purpose, bytes, limit_bytes_ - before,
+                            limit_bytes_));
+  }
+  std::memset(data, 0, bytes);
+  int64_t peak = peak_bytes_.load();
+  while (peak < before + bytes && !peak_bytes_.compare_exchange_weak(peak, before + bytes)) {
+  }
+  return Buffer(this, data, bytes);
+}
+
+void SimDevice::Free(void* data, int64_t bytes) {
+  std::free(data);
+  used_bytes_.fetch_sub(bytes);
+}
+
+std::unique_ptr<Lane> SimDevice::NewLane(const LaneOptions& options) {
+  return std::make_unique<SimLane>(*this, options);
+}
+
+std::unique_ptr<Event> SimDevice::NewEvent() { return std::make_unique<SimEvent>(); }
+
+}  // namespace triforce

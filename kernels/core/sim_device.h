@@ -1,0 +1,38 @@
+// SimDevice: a CUDA device made of the host, for tests: its kernels run in the simulator (gpu_sim.h).
+//
+// Its lanes do all work at once, when it is queued, on the queueing thread; so nothing overlaps, and an order that is
+// missing between lanes does not show. What queued work throws waits for Synchronize as on any lane; a kernel's fault
+// (gpu::SimFault) is thrown where it is launched.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/core/device.h"
+
+namespace triforce {
+
+class SimDevice final : public Device {
+ public:
+  explicit SimDevice(int64_t memory_limit_bytes) : limit_bytes_(memory_limit_bytes) {}
+
+  DeviceType type() const override { return DeviceType::kCuda; }
+  std::string name() const override { return "cuda:sim"; }
+  Buffer Allocate(int64_t bytes, const std::string& purpose) override;
+  int64_t memory_limit_bytes() const override { return limit_bytes_; }
+  int64_t used_bytes() const override { return used_bytes_.load(); }
+  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
+  std::unique_ptr<Event> NewEvent() override;
+
+ private:
+  void Free(void* data, int64_t bytes) override;
+
+  const int64_t limit_bytes_;
+  std::atomic<int64_t> used_bytes_{0};
+  std::atomic<int64_t> peak_bytes_{0};
+};
+
+}  // namespace triforce

@@ -11,14 +11,10 @@ TokenId DrawFrom(const Distribution& law, Chance& chance, const RandomCounter& c
   return chance.Draw(weights, counter);
 }
 
-double SeededChance::Uniform(const RandomCounter& counter) const {
-  return static_cast<double>(RandomBits(seed_, counter) >> 11) * 0x1p-53;
-}
-
-bool SeededChance::Happens(double probability, const RandomCounter& counter) { return Uniform(counter) < probability; }
+bool SeededChance::Happens(double probability, const RandomCounter& counter) { return Uniform(seed_, counter) < probability; }
 
 TokenId SeededChance::Draw(std::span<const double> weights, const RandomCounter& counter) {
-  const double target = Uniform(counter) * std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double target = Uniform(seed_, counter) * std::accumulate(weights.begin(), weights.end(), 0.0);
   double sum = 0;
   int32_t last = -1;  // rounding may let the target pass the sum
   for (int32_t i = 0; i < static_cast<int32_t>(weights.size()); ++i) {

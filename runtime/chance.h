@@ -9,7 +9,7 @@
 
 #include "models/token_id.h"
 #include "runtime/distribution.h"
-#include "runtime/random.h"
+#include "kernels/core/random.h"
 
 namespace triforce {
 
@@ -33,7 +33,6 @@ class SeededChance final : public Chance {
   TokenId Draw(std::span<const double> weights, const RandomCounter& counter) override;
 
  private:
-  double Uniform(const RandomCounter& counter) const;  // [0, 1)
   const uint64_t seed_;
 };
 

@@ -7,8 +7,8 @@
 #include <thread>
 #include <utility>
 
-#include "kernels/core/cpu_device.h"
 #include "kernels/core/error.h"
+#include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
 #include "models/checkpoint.h"
 #include "runtime/engine_impl.h"
@@ -32,10 +32,14 @@ PlanInput Complete(const EngineOptions& options, const ModelConfig& config, cons
     input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(draft), Checkpoint(draft))};
   }
   if (input.context_tokens == 0) input.context_tokens = std::min(kDefaultContextTokens, config.max_positions);
-  const auto available = static_cast<int64_t>(kAutoMemoryShare * static_cast<double>(AvailableMemoryBytes()));
-  if (input.device_bytes == 0) input.device_bytes = available;
-  if (input.host_bytes == 0) input.host_bytes = std::max<int64_t>(0, available - input.device_bytes);
-  if (input.rates.source.empty()) input.rates = AssumedCpuRates();
+  const auto share = [](int64_t bytes) { return static_cast<int64_t>(kAutoMemoryShare * static_cast<double>(bytes)); };
+  input.cpu_device = options.device == "cpu";
+  if (input.device_bytes == 0) input.device_bytes = share(AvailableDeviceBytes(options.device));
+  if (input.host_bytes == 0) {
+    const int64_t available = share(AvailableMemoryBytes());
+    input.host_bytes = input.cpu_device ? std::max<int64_t>(0, available - input.device_bytes) : available;
+  }
+  if (input.rates.source.empty()) input.rates = input.cpu_device ? AssumedCpuRates() : AssumedRtx4090Rates();
   return input;
 }
 
@@ -61,7 +65,7 @@ Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>()) {
 }
 
 void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
-  device = std::make_unique<CpuDevice>(plan.device.limit_bytes, options.trace);
+  device = OpenDevice(options.device, plan.device.limit_bytes, options.trace);
   const int64_t staging_bytes = plan.ring.staging_slots * plan.ring.slot_bytes;
   host = HostPool({.bytes = plan.host.used_bytes() - staging_bytes,
                    .huge_pages = options.huge_pages,

@@ -37,6 +37,7 @@ inline constexpr int64_t kDefaultContextTokens = 4096;
 
 struct EngineOptions {
   std::string model_directory;
+  std::string device = "cpu";   // or "cuda:0" (open_device.h)
   std::string draft_directory;  // of a model that proposes (draft_model.h); empty: there is none
   // What MakePlan is given. Left at 0: the shape is the model's, the context kDefaultContextTokens or less, device
   // memory what the machine has available, host memory what the device leaves of it; rates without source are assumed

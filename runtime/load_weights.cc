@@ -58,10 +58,7 @@ class Filler {
     PackLinearArgs args{.form = source.form, .in_features = weight.in_features, .out_features = weight.out_features};
     const std::vector<TensorView> sources = Sources(source, aligned);
     args.sources = sources;
-    if (resident.dim(0) > 0) {
-      args.panels = resident;
-      PackLinear(lane_, args);
-    }
+    if (resident.dim(0) > 0) Resident(resident, args);
     for (const StreamedPanels& run : streamed) {
       args.first_panel = run.first_panel;
       Streamed(run, args);
@@ -96,6 +93,25 @@ class Filler {
                          std::initializer_list<int64_t>{matrix.out_features, source.in_features});
     }
     return views;
+  }
+
+  // Packs in place, or some panels at a time on the host, from where they are copied.
+  void Resident(const TensorView& panels, PackLinearArgs args) {
+    if (lane_.device().host_reaches_memory()) {
+      args.panels = panels;
+      return PackLinear(lane_, args);
+    }
+    constexpr int64_t kPiecePanels = 64;
+    const int64_t panel_bytes = panels.bytes() / panels.dim(0);
+    std::vector<std::byte> piece(std::min(kPiecePanels, panels.dim(0)) * panel_bytes);
+    for (int64_t first = 0; first < panels.dim(0); first += kPiecePanels) {
+      const int64_t count = std::min(kPiecePanels, panels.dim(0) - first);
+      args.first_panel = first;
+      args.panels = TensorView(nullptr, piece.data(), panels.dtype(), {count, args.in_features, kPanelWidth});
+      PackLinear(lane_, args);
+      lane_.Copy(panels.Slice(0, first, first + count).data(), piece.data(), count * panel_bytes, "load");
+      lane_.Synchronize();
+    }
   }
 
   void Streamed(const StreamedPanels& run, PackLinearArgs args) {

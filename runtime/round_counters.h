@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/core/check.h"
-#include "runtime/random.h"
+#include "kernels/core/random.h"
 
 namespace triforce {
 

@@ -10,7 +10,7 @@
 #include "kernels/core/tensor.h"
 #include "models/token_id.h"
 #include "runtime/penaliser.h"
-#include "runtime/random.h"
+#include "kernels/core/random.h"
 #include "runtime/sampling_options.h"
 #include "runtime/token_history.h"
 

@@ -17,6 +17,7 @@ class CpuDevice final : public Device {
 
   DeviceType type() const override { return DeviceType::kCpu; }
   std::string name() const override { return "cpu"; }
+  bool host_reaches_memory() const override { return true; }
   Buffer Allocate(int64_t bytes, const std::string& purpose) override;
   int64_t memory_limit_bytes() const override { return limit_bytes_; }
   int64_t used_bytes() const override { return used_bytes_.load(); }

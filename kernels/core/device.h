@@ -23,6 +23,8 @@ class Device {
 
   virtual DeviceType type() const = 0;
   virtual std::string name() const = 0;  // "cpu", "cuda:0"
+  // Whether the host may read and write its memory; otherwise lanes copy.
+  virtual bool host_reaches_memory() const = 0;
 
   // `bytes` of zeroed memory, aligned to 4096 bytes. `purpose` stands in the error: "the KV cache".
   // Throws Error (kOutOfMemory), with bytes needed and available, where the limit would be passed.

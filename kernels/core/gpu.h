@@ -45,7 +45,7 @@
 //   ToFloat(v) FromFloat<T>(f)      float, F16, BF16
 //   Fma(a, b, c) Exp2(x) Exp(x) Log(x) Sqrt(x) Sin(x) Cos(x) ReciprocalSqrt(x)   Exp2: to 2 ulp; the others as in libm
 //   Max(a, b)                       the larger; where one is NaN, the other
-//   AtomicAdd(p, v) AtomicMax(p, v) on int32_t, uint32_t (and Add on float, uint64_t), shared or global; the old value
+//   AtomicAdd(p, v) AtomicMax(p, v) AtomicMin(p, v) on int32_t, uint32_t (and Add on float, uint64_t), shared or global; the old value
 //   FenceDevice()                   what this thread wrote before is seen by the device before what it writes after
 //   Trap(message)                   ends the kernel with an error: a broken precondition found on the device
 //

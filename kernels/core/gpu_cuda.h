@@ -183,6 +183,10 @@ template <typename T>
 TF_DEVICE T AtomicMax(T* p, T v) {
   return atomicMax(p, v);
 }
+template <typename T>
+TF_DEVICE T AtomicMin(T* p, T v) {
+  return atomicMin(p, v);
+}
 TF_DEVICE void FenceDevice() { __threadfence(); }
 
 TF_DEVICE void Trap(const char* message) {

@@ -199,6 +199,12 @@ T AtomicMax(T* p, T v) {
   *p = std::max(old, v);
   return old;
 }
+template <typename T>
+T AtomicMin(T* p, T v) {
+  const T old = *p;
+  *p = std::min(old, v);
+  return old;
+}
 inline void FenceDevice() {}
 
 [[noreturn]] void Trap(const char* message);

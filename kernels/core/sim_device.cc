@@ -45,7 +45,7 @@ class SimLane final : public CudaLane {
   }
   int64_t waited_ns() const override { return 0; }
   void Copy(void* destination, const void* source, int64_t bytes, const char*) override {
-    if (!error_) std::memmove(destination, source, bytes);
+    if (!error_ && bytes > 0) std::memmove(destination, source, bytes);
   }
   void CopyPieces(std::span<const CopyPiece> pieces, const char*) override {
     for (const CopyPiece& piece : pieces) Copy(piece.destination, piece.source, piece.bytes, nullptr);

@@ -20,6 +20,7 @@ class SimDevice final : public Device {
 
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return "cuda:sim"; }
+  bool host_reaches_memory() const override { return false; }
   Buffer Allocate(int64_t bytes, const std::string& purpose) override;
   int64_t memory_limit_bytes() const override { return limit_bytes_; }
   int64_t used_bytes() const override { return used_bytes_.load(); }

@@ -28,7 +28,7 @@ void Check(const std::string& model, int64_t tokens) {
     const Comparison c = Compare(model, tokens, kv_type);
     MESSAGE(model << " " << tokens << " " << Name(kv_type) << ": " << c.largest_difference << ", " << c.equal_greedy
                   << " greedy tokens equal, " << c.expected_greedy << " expected");
-    CHECK(c.largest_difference <= (kv_type == DType::kF32 ? 1e-4 : 5e-3));
+    CHECK(c.largest_difference <= LogitBound(kv_type == DType::kF32 ? 1e-4 : 5e-3, DType::kF16));
     if (kv_type == DType::kF32) CHECK(c.equal_greedy >= c.expected_greedy);
   }
 }

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/core/check.h"
+#include "kernels/core/lane.h"
 #include "models/safetensors.h"
 #include "runtime/generate.h"
 
@@ -29,6 +31,16 @@ std::vector<TokenId> Ids(const SafetensorsFile& file, const char* name) {
 
 }  // namespace
 
+std::string TestDevice() {
+  const char* const name = std::getenv("TRIFORCE_TEST_DEVICE");
+  return name == nullptr ? "cpu" : name;
+}
+
+double LogitBound(double cpu, DType operands) {
+  if (TestDevice() == "cpu") return cpu;
+  return std::max(cpu, operands == DType::kF32 ? 1e-4 : operands == DType::kF16 ? 8e-3 : 6e-2);
+}
+
 Golden ReadGolden(const std::string& path) {
   const SafetensorsFile file(path);
   Golden golden{Ids(file, "input_ids"), Values<float>(file, "logits"), Ids(file, "greedy"),
@@ -38,11 +50,20 @@ Golden ReadGolden(const std::string& path) {
   return golden;
 }
 
+std::vector<float> ReadFloats(Lane& lane, const TensorView& tensor) {
+  TF_CHECK(tensor.dense() && tensor.dtype() == DType::kF32);
+  std::vector<float> values(tensor.elements());
+  lane.Copy(values.data(), tensor.data(), tensor.bytes(), "read");
+  lane.Synchronize();
+  return values;
+}
+
 std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens) {
   std::vector<float> all;
   const auto session = engine.NewSession();
   session->AppendWithLogits(tokens, [&](const TensorView& logits, int64_t) {
-    all.insert(all.end(), logits.as<float>(), logits.as<float>() + logits.elements());
+    const std::vector<float> values = ReadFloats(engine.lane(), logits);
+    all.insert(all.end(), values.begin(), values.end());
   });
   return all;
 }
@@ -50,6 +71,7 @@ std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens)
 Comparison CompareWithGolden(const std::string& directory, const Golden& golden, const EngineOptions& options) {
   EngineOptions with_model = options;
   with_model.model_directory = directory;
+  with_model.device = TestDevice();
   with_model.plan.context_tokens = static_cast<int64_t>(golden.input.size() + golden.greedy.size());
   Engine engine(with_model);
   const int64_t vocab = engine.config().vocab;
@@ -63,9 +85,10 @@ Comparison CompareWithGolden(const std::string& directory, const Golden& golden,
   double largest = 0, largest_difference = 0;
   session->AppendWithLogits(std::span(golden.input).last(rows), [&](const TensorView& logits, int64_t first) {
     const float* expected = golden.logits.data() + (first - (input - rows)) * vocab;
+    const std::vector<float> values = ReadFloats(engine.lane(), logits);
     for (int64_t i = 0; i < logits.elements(); ++i) {
       largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-      const double difference = std::abs(static_cast<double>(logits.as<float>()[i]) - expected[i]);
+      const double difference = std::abs(static_cast<double>(values[i]) - expected[i]);
       largest_difference = std::isnan(difference) ? INFINITY : std::max(largest_difference, difference);
     }
   });

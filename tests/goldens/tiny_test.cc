@@ -15,6 +15,12 @@ const std::vector<std::string> kModels = {"bf16",    "bias",      "fp32", "gqa",
                                           "linear",  "llama3",    "mqa",  "plain", "rope_parameters",
                                           "sharded", "theta500k", "tied", "yarn"};
 
+// The coarser of the types of a model's matrices and of its KV.
+DType Operands(const std::string& model, DType kv_type) {
+  if (model == "bf16" || kv_type == DType::kBF16) return DType::kBF16;
+  return model == "fp32" ? kv_type : DType::kF16;
+}
+
 std::string Directory(const std::string& model) { return "tests/data/tiny/" + model; }
 
 Comparison Compare(const std::string& model, DType kv_type) {
@@ -27,15 +33,17 @@ TEST_CASE("tiny goldens, KV in f32: logits within 1e-4 of the largest, greedy to
     CAPTURE(model);
     const Comparison c = Compare(model, DType::kF32);
     MESSAGE(model << ": " << c.largest_difference);
-    CHECK(c.largest_difference <= 1e-4);
-    CHECK(c.equal_greedy == c.expected_greedy);
+    const DType operands = Operands(model, DType::kF32);
+    CHECK(c.largest_difference <= LogitBound(1e-4, operands));
+    // Rounded operands may turn the scale between two tokens that are close.
+    if (TestDevice() == "cpu" || operands == DType::kF32) CHECK(c.equal_greedy == c.expected_greedy);
   }
 }
 
 TEST_CASE("tiny goldens, KV in f16: logits within 5e-3 of the largest") {
   for (const std::string& model : kModels) {
     CAPTURE(model);
-    CHECK(Compare(model, DType::kF16).largest_difference <= 5e-3);
+    CHECK(Compare(model, DType::kF16).largest_difference <= LogitBound(5e-3, Operands(model, DType::kF16)));
   }
 }
 
@@ -43,18 +51,22 @@ TEST_CASE("tiny goldens, KV in f16: logits within 5e-3 of the largest") {
 TEST_CASE("tiny goldens, KV in bf16: logits within 4e-2 of the largest") {
   for (const std::string& model : kModels) {
     CAPTURE(model);
-    CHECK(Compare(model, DType::kBF16).largest_difference <= 4e-2);
+    CHECK(Compare(model, DType::kBF16).largest_difference <= LogitBound(4e-2, DType::kBF16));
   }
 }
 
+// On CUDA, more than 64 rows are a class of their own (DESIGN.md, rule 2).
 TEST_CASE("a prompt's logits are the same bits in blocks of 1, 7, 64 and all rows, on 1 and 3 threads") {
   for (const std::string model : {"gqa", "yarn"}) {
     const std::vector<TokenId> input = ReadGolden(Directory(model) + "/golden.safetensors").input;
     std::vector<float> expected;
-    for (const int64_t rows : {512, 1, 7, 64}) {
+    for (const int64_t rows : {64, 1, 7, 512}) {
+      if (rows > 64 && TestDevice() != "cpu") continue;
       for (const int threads : {1, 3}) {
-        Engine engine(
-            {.model_directory = Directory(model), .plan = {.options = {.prefill_rows = rows}}, .threads = threads});
+        Engine engine({.model_directory = Directory(model),
+                       .device = TestDevice(),
+                       .plan = {.options = {.prefill_rows = rows}},
+                       .threads = threads});
         const std::vector<float> logits = AllLogits(engine, input);
         if (expected.empty()) expected = logits;
         CAPTURE(rows);

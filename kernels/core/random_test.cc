@@ -1,4 +1,4 @@
-#include "runtime/random.h"
+#include "kernels/core/random.h"
 
 #include <doctest/doctest.h>
 

@@ -1,0 +1,96 @@
+#include "kernels/ops/accept.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/ops/op_testing.h"
+
+namespace triforce {
+namespace {
+
+// Weights of a law: most of a few, many of 0, of any sum.
+TensorView Laws(OpTest& test, int64_t rows, int64_t vocab, uint64_t seed) {
+  std::vector<float> weights = RandomNormal(rows * vocab, seed, 2.0f);
+  for (float& w : weights) w = w < 0 ? 0 : std::exp(w);
+  for (int64_t row = 0; row < rows; ++row) weights[row * vocab + row % vocab] += 0.5f;
+  return test.From(weights, DType::kF32, {rows, vocab});
+}
+
+// A token of each row's law.
+TensorView Tokens(OpTest& test, const TensorView& laws, uint64_t seed) {
+  std::vector<int32_t> tokens;
+  for (int64_t row = 0; row < laws.dim(0); ++row) {
+    int64_t token = static_cast<int64_t>(seed * 7919 + row * 31) % laws.dim(1);
+    while (!(laws.as<float>()[row * laws.dim(1) + token] > 0)) token = (token + 1) % laws.dim(1);
+    tokens.push_back(static_cast<int32_t>(token));
+  }
+  return test.From(tokens);
+}
+
+TEST_CASE("accept equals its reference: laws that agree, that differ, that share nothing") {
+  ForEachDevice([](OpTest& test) {
+    const int runs = test.simulated() ? 4 : 40;
+    std::vector<int> accepted(8);
+    for (const int64_t vocab : {1, 5, 300, 4096}) {
+      for (int run = 0; run < runs; ++run) {
+        const int64_t proposals = run % 7;
+        const TensorView p = Laws(test, proposals + 1, vocab, run + 1);
+        const TensorView q = run % 3 == 0 ? p.Slice(0, 0, proposals) : Laws(test, proposals, vocab, run % 3 == 1 ? run + 1 : run + 99);
+        const TensorView tokens = Tokens(test, q, run);
+        const TensorView out = test.From(std::vector<int32_t>(proposals + 2, 7));
+        const TensorView expected = test.From(std::vector<int32_t>(proposals + 2, 7));
+        const RandomCounter first{.sequence = 3, .round = static_cast<uint32_t>(run), .level = 1, .index = 10};
+        const uint64_t seed = 1234567890123 + run;
+        Accept(test.lane(), {p, q, tokens, seed, first, out});
+        AcceptReference({p, q, tokens, seed, first, expected});
+        CAPTURE(vocab);
+        CAPTURE(run);
+        const std::vector<int32_t> result = test.ReadInts(out);
+        CHECK(result == test.ReadInts(expected));
+        REQUIRE(result[0] >= 0);
+        ++accepted[result[0]];
+        if (run % 3 == 0) CHECK(result[0] == proposals);
+      }
+    }
+    CHECK(std::ranges::count_if(accepted, [](int count) { return count > 0; }) >= (test.simulated() ? 4 : 6));
+  });
+}
+
+TEST_CASE("accept: where the proposal's law has all of p, what is drawn instead is none of q's alone") {
+  ForEachDevice([](OpTest& test) {
+    const TensorView p = test.From(std::vector<float>{0, 0, 3, 1, 0, 0, 1, 1}, DType::kF32, {2, 4});
+    const TensorView q = test.From(std::vector<float>{1, 1, 0, 0}, DType::kF32, {1, 4});
+    const TensorView tokens = test.From(std::vector<int32_t>{1}), out = test.New(DType::kI32, {3});
+    int third = 0;
+    const int runs = test.simulated() ? 16 : 400;
+    for (int run = 0; run < runs; ++run) {
+      Accept(test.lane(), {p, q, tokens, static_cast<uint64_t>(run), {}, out});
+      const std::vector<int32_t> result = test.ReadInts(out);
+      CHECK(result[0] == 0);
+      CHECK((result[1] == 2 || result[1] == 3));
+      CHECK(result[2] == -1);
+      third += result[1] == 2;
+    }
+    // Three in four; the bound is five standard deviations.
+    CHECK(std::abs(third - runs * 0.75) <= 5 * std::sqrt(runs * 0.1875));
+  });
+}
+
+TEST_CASE("accept: laws that are none are told") {
+  ForEachDevice([](OpTest& test) {
+    const float inf = INFINITY;
+    for (const float bad : {0.0f, inf, static_cast<float>(NAN)}) {
+      const TensorView p = test.From(std::vector<float>{bad, 0, 1, 1}, DType::kF32, {2, 2});
+      const TensorView q = test.From(std::vector<float>{1, 1}, DType::kF32, {1, 2});
+      const TensorView tokens = test.From(std::vector<int32_t>{1}), out = test.New(DType::kI32, {3});
+      Accept(test.lane(), {p, q, tokens, 1, {}, out});
+      CHECK(test.ReadInts(out)[0] == -1);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace triforce

@@ -189,9 +189,11 @@ TF_DEVICE T AtomicMin(T* p, T v) {
 }
 TF_DEVICE void FenceDevice() { __threadfence(); }
 
-TF_DEVICE void Trap(const char* message) {
+// Not inlined: what it calls wants registers of its own.
+[[noreturn]] static __device__ __noinline__ void Trap(const char* message) {
   printf("triforce: %s\n", message);
   __trap();
+  __builtin_unreachable();
 }
 
 }  // namespace triforce::gpu

@@ -20,12 +20,13 @@ class CudaLane : public Lane {
   virtual int multiprocessors() const = 0;
 
   // Device memory for what one op's kernels hand to one another: `bytes` of it, aligned to 256, with any content. The
-  // next op on this lane gets the same. Made with the lane; REQUIRES: bytes <= kScratchBytes.
+  // next op on this lane gets the same. Made when it is first asked for; throws Error (kOutOfMemory). REQUIRES: bytes
+  // <= kScratchBytes.
   static constexpr int64_t kScratchBytes = int64_t{64} << 20;
   virtual std::byte* Scratch(int64_t bytes) = 0;
 
-  // Keeps the error of a launch or a library's call, if there is one, as the lane's: `code` is a cudaError_t, `name` the
-  // kernel or call. Launch calls it.
+  // Keeps the error of a launch or a library's call, if there is one, as the lane's: `code` is a cudaError_t, `name`
+  // the kernel or call. Launch calls it.
   virtual void Keep(int code, const char* name) = 0;
 };
 

@@ -4,8 +4,10 @@
 // Buffers, Lanes and Events made from it. All methods are thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "kernels/core/buffer.h"
@@ -17,6 +19,12 @@ class Trace;
 
 enum class DeviceType { kCpu, kCuda };
 
+// Memory of the host that a device reaches without the host's help, as long as this lives (Device::Pin).
+class HostPin {
+ public:
+  virtual ~HostPin() = default;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -26,7 +34,7 @@ class Device {
   // Whether the host may read and write its memory; otherwise lanes copy.
   virtual bool host_reaches_memory() const = 0;
 
-  // `bytes` of zeroed memory, aligned to 4096 bytes. `purpose` stands in the error: "the KV cache".
+  // `bytes` of zeroed memory, aligned to 256 bytes or more. `purpose` stands in the error: "the KV cache".
   // Throws Error (kOutOfMemory), with bytes needed and available, where the limit would be passed.
   virtual Buffer Allocate(int64_t bytes, const std::string& purpose) = 0;
 
@@ -36,6 +44,11 @@ class Device {
 
   virtual std::unique_ptr<Lane> NewLane(const LaneOptions& options) = 0;
   virtual std::unique_ptr<Event> NewEvent() = 0;
+
+  // Lets lanes copy from and to `memory`, which outlives the pin, at full speed and without the host waiting. Null
+  // where the device has that from any memory. Throws Error (kOutOfMemory), with bytes asked for and available, where
+  // the system does not allow as much. REQUIRES: nothing of it is pinned.
+  virtual std::unique_ptr<HostPin> Pin(std::span<std::byte> /*memory*/) { return nullptr; }
 
  private:
   friend class Buffer;

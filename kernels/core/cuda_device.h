@@ -1,0 +1,57 @@
+// CudaDevice: a GPU as a device: its memory counted against a limit, its lanes streams (cuda_stream_lane.h).
+//
+// Programs open it by name (open_device.h). Memory is the driver's own (cudaMalloc), beside that of other programs, so
+// a limit may promise more than there is. Host and GPU reach one another's memory by copies, which are fast from and to
+// memory that is pinned (Pin).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kernels/core/cuda_handles.h"
+#include "kernels/core/device.h"
+#include "kernels/core/gpu_facts.h"
+
+namespace triforce {
+
+class CudaDevice final : public Device {
+ public:
+  // GPU `ordinal`, as CUDA counts those of CUDA_VISIBLE_DEVICES. Throws Error (kUnsupported) as RequireCudaGpu does.
+  CudaDevice(int ordinal, int64_t memory_limit_bytes);
+
+  DeviceType type() const override { return DeviceType::kCuda; }
+  std::string name() const override { return facts_.device; }
+  bool host_reaches_memory() const override { return false; }
+  Buffer Allocate(int64_t bytes, const std::string& purpose) override;
+  int64_t memory_limit_bytes() const override { return limit_bytes_; }
+  int64_t used_bytes() const override { return used_bytes_.load(); }
+  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
+  std::unique_ptr<Event> NewEvent() override;
+  std::unique_ptr<HostPin> Pin(std::span<std::byte> memory) override;
+
+  const GpuFacts& facts() const { return facts_; }  // RequireCudaGpu's
+  // Whether pinned memory has the same addresses on the GPU.
+  bool uses_host_addresses() const { return uses_host_addresses_; }
+  // "NVIDIA H100, of whose 85045878784 bytes 1234 are free", now.
+  std::string FreeText() const;
+  // For this thread: calls of the runtime are about this device.
+  void MakeCurrent() const;
+
+ private:
+  void Free(void* data, int64_t bytes) override;
+
+  const int ordinal_;
+  const int64_t limit_bytes_;
+  const GpuFacts facts_;
+  const CudaStream zeroing_;
+  bool uses_host_addresses_ = false;
+  std::atomic<int64_t> used_bytes_{0};
+  std::atomic<int64_t> peak_bytes_{0};
+};
+
+}  // namespace triforce

@@ -54,8 +54,9 @@ void Team::HelperMain(Worker& worker) {
   while (true) {
     for (int spins = 0; spins < kSpins && loops_.load(std::memory_order_acquire) == seen; ++spins) hwy::Pause();
     loops_.wait(seen, std::memory_order_acquire);
-    if (stop_.load()) return;
+    // In this order: what was counted last may be the end itself, and nothing is counted behind it.
     seen = loops_.load(std::memory_order_acquire);
+    if (stop_.load()) return;
     uint32_t state = state_.load(std::memory_order_acquire);
     while ((state & kOpen) != 0 && !state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
     }

@@ -43,6 +43,8 @@ class HostPool {
   std::span<std::byte> Cut(int64_t bytes, const std::string& purpose);
 
   int64_t bytes() const { return bytes_; }
+  // All of it, for a device to pin.
+  std::span<std::byte> memory() const { return {mapping_.get(), static_cast<size_t>(bytes_)}; }
   int64_t used_bytes() const { return used_bytes_; }
   bool locked() const { return locked_; }
   // "locked, transparent huge pages", "pageable: the memlock limit is 8.0 MiB, ..."

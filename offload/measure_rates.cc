@@ -63,6 +63,7 @@ class Measurement {
         panel_count_(std::max<int64_t>(1, (options.working_set_bytes + kPanelBytes - 1) / kPanelBytes)),
         bytes_(panel_count_ * kPanelBytes),
         pool_({.bytes = bytes_, .threads = options.threads}),
+        pin_(device.Pin(pool_.memory())),
         host_data_(pool_.Cut(bytes_, "measuring")),
         piece_bytes_(std::min(bytes_, DefaultSlotBytes(device.type() == DeviceType::kCpu))),
         landing_(device.Allocate(2 * kDefaultSlots * piece_bytes_, "measuring copies")),
@@ -228,6 +229,7 @@ class Measurement {
   const int64_t panel_count_;
   const int64_t bytes_;  // of the working set
   HostPool pool_;
+  const std::unique_ptr<HostPin> pin_;
   const std::span<std::byte> host_data_;
   const int64_t piece_bytes_;  // a slot's
   const Buffer landing_;       // where copies go, and come back from

@@ -72,12 +72,14 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
                    .reserved_huge_pages = options.reserved_huge_pages,
                    .numa_node = options.numa_node,
                    .lock = !plan.stages_host});
+  if (host.bytes() > 0 && !plan.stages_host) host_pin = device->Pin(host.memory());
   if (plan.disk.used_bytes() > 0) {
     disk = std::make_unique<DiskTier>(
         DiskOptions{.directory = options.disk_directory, .capacity_bytes = plan.disk.limit_bytes});
   }
   if (staging_bytes > 0) {
     staging = HostPool({.bytes = staging_bytes, .huge_pages = options.huge_pages, .numa_node = options.numa_node});
+    staging_pin = device->Pin(staging.memory());
     const std::span<std::byte> slots = staging.Cut(staging_bytes, "staging");
     if (disk != nullptr) disk->RegisterBuffers(slots);
     stager = std::make_unique<Stager>(disk.get(), slots, plan.ring.staging_slots);

@@ -30,6 +30,7 @@ struct Engine::Impl {
   std::unique_ptr<Device> device;
   HostPool host;
   HostPool staging;
+  std::unique_ptr<HostPin> host_pin, staging_pin;  // null where the device needs none
   std::unique_ptr<DiskTier> disk;  // null where the plan has nothing on disk
   std::unique_ptr<Stager> stager;  // null where nothing goes through slots of host memory
   std::unique_ptr<Lane> compute;

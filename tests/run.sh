@@ -55,6 +55,7 @@ esac
 if install_packages; then
   echo "Building and testing; the first time takes some minutes." >&2
   run_tests "tests"
+  bash tools/kernel_registers.sh >&2 || status=1
   if $sanitizers; then
     run_tests "tests under ASan and UBSan" --config=asan
     run_tests "tests under TSan" --config=tsan

@@ -10,12 +10,13 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "kernels/core/cpu_device.h"
 #include "kernels/core/error.h"
+#include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
 #include "offload/measure_rates.h"
 #include "offload/rates_file.h"
@@ -35,25 +36,27 @@ int Threads(const BenchConditionFlags& flags) {
 
 Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
   if (!flags.model.plan.rates.empty()) {
-    const std::optional<Rates> rates = ReadRates(flags.model.plan.rates, "cpu");
+    const std::optional<Rates> rates = ReadRates(flags.model.plan.rates, RatesNameOf(flags.model.device));
     if (rates) return *rates;
-    throw Error(ErrorKind::kIo, flags.model.plan.rates, "has no rates of the device \"cpu\"",
+    throw Error(ErrorKind::kIo, flags.model.plan.rates,
+                fmt::format("has no rates of the device \"{}\"", flags.model.device),
                 "Without --rates they are measured.");
   }
   constexpr int64_t kMiB = int64_t{1} << 20;
-  CpuDevice device(AvailableMemoryBytes());
+  const int64_t device_bytes = AvailableDeviceBytes(flags.model.device);
+  const std::unique_ptr<Device> device = OpenDevice(flags.model.device, device_bytes);
   MeasureOptions options{.threads = Threads(flags),
                          .working_set_bytes = std::min(std::clamp(4 * LastLevelCacheBytes(), 64 * kMiB, 1024 * kMiB),
-                                                       AvailableMemoryBytes() / 8),
+                                                       device_bytes / 8),
                          .seconds = kMeasureSeconds,
-                         .assumed = AssumedCpuRates(),
+                         .assumed = AssumedRatesOf(flags.model.device),
                          .between_rounds = [&] {
                            if (stop.stop_requested()) throw Interrupted{};
                          }};
   if (!flags.model.plan.disk.empty()) options.disk_directory = flags.model.plan.disk;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (terminal) fmt::print(stderr, "measuring the machine, about {:.0f} s", kMeasureSeconds + 1);
-  const Rates rates = MeasureRates(device, options);
+  const Rates rates = MeasureRates(*device, options);
   if (terminal) fmt::print(stderr, "\r\x1b[K");
   return rates;
 }

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "kernels/core/bytes.h"
-#include "kernels/core/cpu_device.h"
+#include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
 #include "offload/machine_checks.h"
 #include "offload/measure_rates.h"
@@ -22,6 +22,7 @@
 #include "tools/bench/timing.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/plan_options.h"
 
 namespace triforce {
 namespace {
@@ -31,6 +32,7 @@ constexpr int64_t kMiB = int64_t{1} << 20;
 
 struct DoctorFlags {
   std::string disk;  // empty: not looked at
+  std::string device = "cpu";
   int threads = 0;
   std::string rates;
   bool json = false;
@@ -65,6 +67,7 @@ constexpr RateLine kRateLines[] = {
 struct Diagnosis {
   std::vector<MachineCheck> checks;
   bool disk_measured = false;
+  std::string device;
   int threads = 0;
   int64_t working_set_bytes = 0;
   Rates rates;
@@ -114,12 +117,12 @@ void PrintChecks(const std::vector<MachineCheck>& checks) {
 std::string Shown(double value) { return value < 10 ? fmt::format("{:.2f}", value) : fmt::format("{:.1f}", value); }
 
 void PrintRates(const Diagnosis& diagnosis) {
-  fmt::print("\nRates of the CPU as a device\n  ");
+  fmt::print("\nRates of {}\n  ", diagnosis.device == "cpu" ? "the CPU as a device" : diagnosis.device);
   PrintWrapped(fmt::format("{}, {} thread{}, a working set of {}", CpuName(), diagnosis.threads,
                            diagnosis.threads == 1 ? "" : "s", FormatBytes(diagnosis.working_set_bytes)),
                2);
   fmt::print("\n  {:38}{:>12} {:>12}\n", "", "measured", "assumed");
-  const Rates assumed = AssumedCpuRates();
+  const Rates assumed = AssumedRatesOf(diagnosis.device);
   for (const RateLine& line : kRateLines) {
     const std::string measured = diagnosis.Measured(line) ? Shown(diagnosis.rates.*line.value) : "-";
     fmt::print("  {:38}{:>12} {:>12} {}\n", line.label, measured, Shown(assumed.*line.value), line.unit);
@@ -135,12 +138,12 @@ nlohmann::json ToJson(const Diagnosis& diagnosis) {
         {{"name", check.name}, {"verdict", Name(check.verdict)}, {"found", check.found}, {"remedy", check.remedy}});
   }
   if (diagnosis.rates_path.empty()) return out;
-  const Rates assumed = AssumedCpuRates();
+  const Rates assumed = AssumedRatesOf(diagnosis.device);
   for (const RateLine& line : kRateLines) {
     out["rates"]["assumed"][line.field] = assumed.*line.value;
     if (diagnosis.Measured(line)) out["rates"]["measured"][line.field] = diagnosis.rates.*line.value;
   }
-  out["rates"]["device"] = "cpu";
+  out["rates"]["device"] = RatesNameOf(diagnosis.device);
   out["rates"]["source"] = diagnosis.rates.source;
   out["rates"]["threads"] = diagnosis.threads;
   out["rates"]["working_set_bytes"] = diagnosis.working_set_bytes;
@@ -156,15 +159,15 @@ int64_t WorkingSetBytes(const DoctorFlags& flags, int64_t device_bytes) {
 
 void Measure(const DoctorFlags& flags, std::stop_token stop, Diagnosis& diagnosis) {
   const int64_t device_bytes =
-      flags.device_memory == "auto" ? AvailableMemoryBytes() : *ParseBytes(flags.device_memory);
-  CpuDevice device(device_bytes);
+      flags.device_memory == "auto" ? AvailableDeviceBytes(flags.device) : *ParseBytes(flags.device_memory);
+  const std::unique_ptr<Device> device = OpenDevice(flags.device, device_bytes);
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   diagnosis.threads = flags.threads > 0 ? flags.threads : static_cast<int>(cores);
   diagnosis.working_set_bytes = WorkingSetBytes(flags, device_bytes);
   MeasureOptions options{.threads = diagnosis.threads,
                          .working_set_bytes = diagnosis.working_set_bytes,
                          .seconds = kSeconds,
-                         .assumed = AssumedCpuRates(),
+                         .assumed = AssumedRatesOf(flags.device),
                          .between_rounds = [&] {
                            if (stop.stop_requested()) throw Interrupted{};
                          }};
@@ -173,12 +176,13 @@ void Measure(const DoctorFlags& flags, std::stop_token stop, Diagnosis& diagnosi
   if (diagnosis.disk_measured) options.disk_directory = flags.disk;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (terminal) fmt::print(stderr, "measuring, about {:.0f} s", kSeconds + (diagnosis.disk_measured ? 3 : 1));
-  diagnosis.rates = MeasureRates(device, options);
+  diagnosis.rates = MeasureRates(*device, options);
   if (terminal) fmt::print(stderr, "\r\x1b[K");
 }
 
 int RunDoctor(const DoctorFlags& flags, std::stop_token stop) {
   Diagnosis diagnosis;
+  diagnosis.device = flags.device;
   if (!flags.no_measure) {
     diagnosis.rates_path = flags.rates.empty() ? DefaultRatesPath() : flags.rates;
     ReadRates(diagnosis.rates_path, "");  // tells now, and not after measuring, that it is no rates file
@@ -191,7 +195,7 @@ int RunDoctor(const DoctorFlags& flags, std::stop_token stop) {
   if (!flags.no_measure) {
     Measure(flags, stop, diagnosis);
     if (!flags.json) PrintRates(diagnosis);
-    WriteRates(diagnosis.rates_path, "cpu", diagnosis.rates);
+    WriteRates(diagnosis.rates_path, RatesNameOf(flags.device), diagnosis.rates);
     if (!flags.json) fmt::print("\nStored in {}\n", diagnosis.rates_path);
   }
   if (flags.json) {
@@ -206,6 +210,9 @@ RunCommand AddDoctorCommand(CLI::App& app) {
   const auto flags = std::make_shared<DoctorFlags>();  // shared: the options write to it, the command reads it
   CLI::App& command = *app.add_subcommand("doctor", "Look at this machine, measure it for the plan, store the rates");
   command.add_option("--disk", flags->disk, "folder on the disk for KV: looked at and measured")->type_name("DIR");
+  command.add_option("--device", flags->device, "what is measured: cpu, cuda (the first GPU) or cuda:N")
+      ->check(CheckDevice, "DEVICE")
+      ->capture_default_str();
   command.add_option("-t,--threads", flags->threads, "threads; default: one per core")->check(CLI::NonNegativeNumber);
   command.add_option("--rates", flags->rates, "where to store; default: ~/.config/triforce/rates.json")
       ->type_name("FILE");

@@ -65,6 +65,9 @@ void AddModelFlags(CLI::App& app, ModelOptions& o) {
   app.add_option("--kv-type", o.kv_type, "type of the KV cache: f16, bf16 or f32")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();
+  app.add_option("--device", o.device, "where to compute: cpu, cuda (the first GPU) or cuda:N")
+      ->check(CheckDevice, "DEVICE")
+      ->capture_default_str();
   app.add_option("--device-memory", o.device_memory, "most memory to use (24G, 512M), or auto")
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
@@ -149,11 +152,13 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest
                                                 .kv_type = *ParseFloatDType(options.kv_type),
                                                 .context_tokens = request.context_tokens,
                                                 .predict_tokens = request.predict_tokens,
+                                                .device = options.device,
                                                 .device_memory = options.device_memory});
   if (request.complete) request.complete(plan);
   Progress progress("loading", Progress::Unit::kBytes);
   auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
+      .device = options.device,
       .draft_directory = plan.draft ? request.draft_model : "",
       .plan = plan,
       .threads = options.threads,

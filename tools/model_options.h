@@ -29,6 +29,7 @@ struct ModelOptions {
   int64_t ctx_size = 0;  // 0: what is needed
   int threads = 0;
   std::string kv_type = "f16";
+  std::string device = "cpu";
   std::string device_memory = "auto";
   PlanFlags plan;
   std::string trace;

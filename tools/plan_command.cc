@@ -101,8 +101,11 @@ RunCommand AddPlanCommand(CLI::App& app) {
   command.add_option("--devices", f->devices, "that share the model: 1 or 2")
       ->check(CLI::Range(int64_t{1}, int64_t{2}))
       ->capture_default_str();
-  command.add_option("--device", f->device, "whose rates are taken; default: cpu, with --shape rtx4090")
-      ->check(CLI::IsMember({"cpu", "rtx4090"}));
+  command
+      .add_option("--device", f->device,
+                  "whose memory and rates are taken: cpu, cuda, cuda:N, or rtx4090, which need not be there; default: "
+                  "cpu, with --shape rtx4090")
+      ->check([](const std::string& text) { return text == "rtx4090" ? "" : CheckDevice(text); }, "DEVICE");
   command.add_option("--device-memory", f->device_memory, "most memory of each device (24G, 512M), or auto")
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();

@@ -10,6 +10,7 @@
 
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
+#include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
 #include "offload/rates_file.h"
 
@@ -33,19 +34,19 @@ std::optional<int64_t> SizeOf(const std::string& text) {
 
 // Of the file that is named, which then has to have them; else of doctor's own file, or assumed ones.
 Rates RatesFor(const PlanFlags& flags, const std::string& device) {
-  const Rates assumed = device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates();
+  const Rates assumed = AssumedRatesOf(device);
   if (flags.rates.empty()) {
     try {
-      return ReadRates(DefaultRatesPath(), device).value_or(assumed);
+      return ReadRates(DefaultRatesPath(), RatesNameOf(device)).value_or(assumed);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kUsage) throw;  // the environment names no place for such a file
       return assumed;
     }
   }
-  const std::optional<Rates> rates = ReadRates(flags.rates, device);
+  const std::optional<Rates> rates = ReadRates(flags.rates, RatesNameOf(device));
   if (!rates) {
     throw Error(ErrorKind::kIo, flags.rates, fmt::format("has no rates of the device \"{}\"", device),
-                "triforce doctor --rates FILE measures them.");
+                fmt::format("triforce doctor --device {} --rates FILE measures them.", device));
   }
   return *rates;
 }
@@ -58,6 +59,20 @@ int64_t FreeDiskBytes(const std::string& directory) {
 }
 
 }  // namespace
+
+std::string CheckDevice(const std::string& text) {
+  const std::string gpu = "cuda:";
+  const bool numbered = text.starts_with(gpu) && text.size() > gpu.size() &&
+                        text.find_first_not_of("0123456789", gpu.size()) == std::string::npos;
+  if (text == "cpu" || text == "cuda" || numbered) return "";
+  return fmt::format("found \"{}\", expected cpu, cuda or cuda:N", text);
+}
+
+std::string RatesNameOf(const std::string& device) { return device == "cuda" ? "cuda:0" : device; }
+
+Rates AssumedRatesOf(const std::string& device) {
+  return device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates();
+}
 
 std::string CheckSizeOrAuto(const std::string& text) {
   if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
@@ -94,7 +109,7 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
 }
 
 PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
-  const bool cpu = subject.device == "cpu";
+  const bool cpu = subject.device == "cpu", absent = subject.device == "rtx4090";
   PlanInput input{.shape = subject.shape,
                   .kv_type = subject.kv_type,
                   .context_tokens = subject.context_tokens,
@@ -102,10 +117,16 @@ PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
                   .cpu_device = cpu,
                   .rates = RatesFor(flags, subject.device),
                   .link_gbps = flags.link_gbps};
-  const auto available = static_cast<int64_t>(kAutoShare * static_cast<double>(AvailableMemoryBytes()));
-  input.device_bytes = SizeOf(subject.device_memory).value_or(cpu ? available : kRtx4090Bytes);
+  const auto share = [](int64_t bytes) { return static_cast<int64_t>(kAutoShare * static_cast<double>(bytes)); };
+  const int64_t available = share(AvailableMemoryBytes());
+  if (const auto bytes = SizeOf(subject.device_memory)) {
+    input.device_bytes = *bytes;
+  } else {
+    input.device_bytes = absent ? kRtx4090Bytes : cpu ? available : share(AvailableDeviceBytes(subject.device));
+  }
   input.host_bytes = SizeOf(flags.host_memory)
-                         .value_or(cpu ? std::max<int64_t>(0, available - input.device_bytes) : kAssumedHostBytes);
+                         .value_or(absent ? kAssumedHostBytes
+                                          : available - (cpu ? std::min(available, input.device_bytes) : 0));
   if (!flags.disk.empty()) input.disk_bytes = SizeOf(flags.disk_memory).value_or(FreeDiskBytes(flags.disk));
   input.options.resident_weight_bytes = SizeOf(flags.resident_weights);
   input.options.resident_kv_bytes = SizeOf(flags.resident_kv);

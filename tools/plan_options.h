@@ -36,12 +36,21 @@ struct PlanSubject {
   DType kv_type = DType::kF16;
   int64_t context_tokens = 0;
   int64_t predict_tokens = 0;
-  std::string device = "cpu";  // "cpu", "rtx4090"
+  std::string device = "cpu";  // "cpu", "cuda:0", or "rtx4090", which need not be there
   std::string device_memory = "auto";
 };
 
 // Throws Error (kUsage, kInvalidInput).
 PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject);
+
+// For --device: empty where `text` names a device, whether it is there or not; otherwise what is wrong.
+std::string CheckDevice(const std::string& text);
+
+// What a device's rates stand under in a rates file; "cuda" is the first GPU.
+std::string RatesNameOf(const std::string& device);
+
+// Of a device that nobody has measured.
+Rates AssumedRatesOf(const std::string& device);
 
 // For flags that are sizes: empty where `text` is one, or "auto"; otherwise what is wrong.
 std::string CheckSizeOrAuto(const std::string& text);

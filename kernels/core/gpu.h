@@ -46,6 +46,10 @@
 //   Fma(a, b, c) Exp2(x) Exp(x) Log(x) Sqrt(x) Sin(x) Cos(x) ReciprocalSqrt(x)   Exp2: to 2 ulp; the others as in libm
 //   Max(a, b)                       the larger; where one is NaN, the other
 //   AtomicAdd(p, v) AtomicMax(p, v) AtomicMin(p, v) on int32_t, uint32_t (and Add on float, uint64_t), shared or global; the old value
+//   AwaitPrevious()                 of a kernel that starts early (LaunchShape): waits until all work queued before it is
+//                                   done and seen. Called by all threads
+//   AllowNext()                     lets a next kernel that starts early begin where this one leaves room; it still waits
+//                                   in its AwaitPrevious for this one's end
 //   FenceDevice()                   what this thread wrote before is seen by the device before what it writes after
 //   Trap(message)                   ends the kernel with an error: a broken precondition found on the device
 //

@@ -187,6 +187,16 @@ template <typename T>
 TF_DEVICE T AtomicMin(T* p, T v) {
   return atomicMin(p, v);
 }
+TF_DEVICE void AwaitPrevious() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+TF_DEVICE void AllowNext() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 TF_DEVICE void FenceDevice() { __threadfence(); }
 
 // Not inlined: what it calls wants registers of its own.

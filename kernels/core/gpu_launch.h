@@ -6,7 +6,7 @@
 #include "kernels/core/cuda_lane.h"
 #include "kernels/core/gpu.h"
 #ifdef __CUDACC__
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 #endif
 
 namespace triforce {
@@ -15,7 +15,19 @@ struct LaunchShape {
   int64_t x = 1, y = 1, z = 1;  // blocks; below 2^31, 2^16, 2^16
   int threads = 32;             // of a block: whole warps
   int64_t shared_bytes = 0;
+  // It calls gpu::AwaitPrevious before it touches anything that work before it may write or read. What it does until
+  // then may begin while the kernel before it ends (programmatic dependent launch, from sm_90 on).
+  bool starts_early = false;
 };
+
+#ifdef __CUDACC__
+// Whether the current GPU knows programmatic dependent launch.
+inline bool StartsEarly() {
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+}
+#endif
 
 // Queues kKernel(args...). Of an empty grid nothing is queued. What the GPU refuses becomes the lane's error.
 // REQUIRES: args are trivially copyable, at most 4 KiB together.
@@ -24,17 +36,45 @@ void Launch([[maybe_unused]] CudaLane& lane, const char* name, const LaunchShape
   if (shape.x == 0 || shape.y == 0 || shape.z == 0) return;
 #ifdef __CUDACC__
   constexpr int64_t kAlwaysAllowed = 48 << 10;
+  cudaLaunchConfig_t config{};
+  config.stream = static_cast<cudaStream_t>(lane.stream());  // makes the lane's device the current one
   if (shape.shared_bytes > kAlwaysAllowed) {
     lane.Keep(cudaFuncSetAttribute(reinterpret_cast<const void*>(kKernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(shape.shared_bytes)),
               name);
   }
-  kKernel<<<dim3(static_cast<unsigned>(shape.x), static_cast<unsigned>(shape.y), static_cast<unsigned>(shape.z)),
-            shape.threads, static_cast<size_t>(shape.shared_bytes), static_cast<cudaStream_t>(lane.stream())>>>(
-      args...);
-  lane.Keep(cudaGetLastError(), name);
+  config.gridDim = dim3(static_cast<unsigned>(shape.x), static_cast<unsigned>(shape.y), static_cast<unsigned>(shape.z));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = shape.starts_early && StartsEarly() ? 1 : 0;
+  lane.Keep(cudaLaunchKernelEx(&config, kKernel, args...), name);
 #else
   gpu::RunGrid({shape.x, shape.y, shape.z}, shape.threads, shape.shared_bytes, name, [&] { kKernel(args...); });
+#endif
+}
+
+// Blocks of kKernel that one multiprocessor holds at once; 0 where a block's shared memory is more than it has. The
+// simulator has an H100's shared memory.
+template <auto kKernel>
+int BlocksPerMultiprocessor([[maybe_unused]] int threads, int64_t shared_bytes) {
+#ifdef __CUDACC__
+  const auto kernel = reinterpret_cast<const void*>(kKernel);
+  int blocks = 0;
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)) !=
+          cudaSuccess ||
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, static_cast<size_t>(shared_bytes)) !=
+          cudaSuccess) {
+    cudaGetLastError();  // it is no lane's error
+    return 0;
+  }
+  return blocks;
+#else
+  constexpr int64_t kShared = 228 << 10, kReserved = 1 << 10;  // of a multiprocessor; of each block
+  return static_cast<int>(kShared / (shared_bytes + kReserved));
 #endif
 }
 

@@ -311,15 +311,19 @@ void WaitCopiesBut(int pending) {
 // Element k of a's and b's fragments: word k / 8 of b, words k / 8 * 2 + row / 8 of a; thread k % 8 / 2; half k % 2.
 void PerformMma(void* const* lanes, float (*widen)(uint16_t bits)) {
   const auto of = [&](int lane) -> const MmaFragments& { return *static_cast<MmaFragments*>(lanes[lane]); };
-  float sums[16][8];
+  float a[16][16], b[8][16], sums[16][8];
+  for (int k = 0; k < 16; ++k) {
+    for (int row = 0; row < 16; ++row) {
+      a[row][k] = ElementOf(of(row % 8 * 4 + k % 8 / 2).a[k / 8 * 2 + row / 8], k % 2, widen);
+    }
+    for (int column = 0; column < 8; ++column) {
+      b[column][k] = ElementOf(of(column * 4 + k % 8 / 2).b[k / 8], k % 2, widen);
+    }
+  }
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       float sum = of(row % 8 * 4 + column / 2).c[row / 8 * 2 + column % 2];
-      for (int k = 0; k < 16; ++k) {
-        const float a = ElementOf(of(row % 8 * 4 + k % 8 / 2).a[k / 8 * 2 + row / 8], k % 2, widen);
-        const float b = ElementOf(of(column * 4 + k % 8 / 2).b[k / 8], k % 2, widen);
-        sum += a * b;
-      }
+      for (int k = 0; k < 16; ++k) sum += a[row][k] * b[column][k];
       sums[row][column] = sum;
     }
   }

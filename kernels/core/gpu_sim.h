@@ -205,6 +205,8 @@ T AtomicMin(T* p, T v) {
   *p = std::min(old, v);
   return old;
 }
+inline void AwaitPrevious() {}
+inline void AllowNext() {}
 inline void FenceDevice() {}
 
 [[noreturn]] void Trap(const char* message);

@@ -3,10 +3,12 @@
 #include <limits>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void ArgmaxCpu(Team& team, const ArgmaxArgs& args);  // argmax_cpu.cc
+void ArgmaxCpu(Team& team, const ArgmaxArgs& args);                     // argmax_cpu.cc
+[[gnu::weak]] void ArgmaxCuda(CudaLane& lane, const ArgmaxArgs& args);  // argmax_cuda.cu
 
 namespace {
 
@@ -23,6 +25,7 @@ void Check(const ArgmaxArgs& args) {
 
 void Argmax(Lane& lane, const ArgmaxArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ArgmaxCuda(*cuda, args);
   AsCpu(lane).Run("argmax", [args](Team& team) { ArgmaxCpu(team, args); });
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
@@ -12,6 +13,11 @@ namespace triforce {
 void AttentionPartialCpu(Team& team, const AttentionArgs& args, const AttentionPartials& partials);
 void AttentionMergeCpu(Team& team, const AttentionMergeArgs& args);
 void AttentionPrefillCpu(Team& team, const AttentionArgs& args, const TensorView& out);
+// attention_partial_cuda.cu, attention_merge_cuda.cu
+[[gnu::weak]] void AttentionPartialCuda(CudaLane& lane, const AttentionArgs& args, const AttentionPartials& partials);
+[[gnu::weak]] void AttentionMergeCuda(CudaLane& lane, const AttentionMergeArgs& args);
+// attention_prefill_cuda.cu
+[[gnu::weak]] void AttentionPrefillCuda(CudaLane& lane, const AttentionArgs& args, const TensorView& out);
 
 namespace {
 
@@ -80,6 +86,7 @@ void AttentionPartial(Lane& lane, const AttentionArgs& args, const AttentionPart
   TF_CHECK(partials.out.dim(0) == args.kv.entries() && partials.out.dim(1) == args.rows() &&
                partials.out.dim(2) == args.group() && partials.out.dim(3) == args.kv.head_dim(),
            "partials {} for q {}", partials.out.ToString(), args.q.ToString());
+  if (CudaLane* const cuda = AsCuda(lane)) return AttentionPartialCuda(*cuda, args, partials);
   AsCpu(lane).Run("attention", [args, partials](Team& team) { AttentionPartialCpu(team, args, partials); });
 }
 
@@ -92,11 +99,13 @@ void AttentionMerge(Lane& lane, const AttentionMergeArgs& args) {
                  t.dim(1) == args.state.out.dim(1),
              "{}", t.ToString());
   }
+  if (CudaLane* const cuda = AsCuda(lane)) return AttentionMergeCuda(*cuda, args);
   AsCpu(lane).Run("attention_merge", [args](Team& team) { AttentionMergeCpu(team, args); });
 }
 
 void AttentionPrefill(Lane& lane, const AttentionArgs& args, const TensorView& out) {
   CheckWhole(args, out);
+  if (CudaLane* const cuda = AsCuda(lane)) return AttentionPrefillCuda(*cuda, args, out);
   AsCpu(lane).Run("attention_prefill", [args, out](Team& team) { AttentionPrefillCpu(team, args, out); });
 }
 

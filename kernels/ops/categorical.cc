@@ -3,8 +3,12 @@
 #include <cmath>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void CategoricalCuda(CudaLane& lane, const CategoricalArgs& args);  // categorical_cuda.cu
+
 namespace {
 
 void Check(const CategoricalArgs& args) {
@@ -34,6 +38,7 @@ int32_t Draw(const float* p, int64_t count, double u) {
 // One pass of additions in order: there is nothing to share out, so this is the fast version too.
 void Categorical(Lane& lane, const CategoricalArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return CategoricalCuda(*cuda, args);
   AsCpu(lane).Run("categorical", [args](Team& team) {
     team.For(args.probabilities.dim(0), [&](Worker&, int64_t row) {
       const uint32_t* bits = reinterpret_cast<const uint32_t*>(args.random_bits.as<int32_t>()) + 2 * row;

@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
@@ -40,6 +43,92 @@ TEST_CASE("categorical: a row without positive finite sum gives -1") {
     CHECK(DrawAt(test, {0, 0}, 5) == -1);
     CHECK(DrawAt(test, {1, std::nanf("")}, 5) == -1);
     CHECK(DrawAt(test, {1, INFINITY}, 5) == -1);
+  });
+}
+
+struct Drawn {
+  std::vector<float> rows;
+  std::vector<double> u;
+  std::vector<int32_t> ids;
+};
+
+// Draws from each of `rows` rows of `count` probabilities, strided, with random bits; the last row's u is the largest.
+Drawn DrawRows(OpTest& test, const std::vector<float>& values, int64_t rows, uint64_t seed) {
+  const int64_t count = static_cast<int64_t>(values.size()) / rows;
+  Drawn drawn{.rows = values};
+  std::mt19937_64 random(seed);
+  std::vector<int32_t> bits;
+  std::vector<float> padded;
+  for (int64_t row = 0; row < rows; ++row) {
+    const uint64_t all = row + 1 < rows ? random() : ~uint64_t{0};
+    drawn.u.push_back(static_cast<double>(all >> 11) * 0x1p-53);
+    bits.push_back(static_cast<int32_t>(all)), bits.push_back(static_cast<int32_t>(all >> 32));
+    padded.push_back(1);
+    padded.insert(padded.end(), values.begin() + row * count, values.begin() + (row + 1) * count);
+  }
+  const TensorView out = test.New(DType::kI32, {rows});
+  Categorical(test.lane(), {test.From(padded, DType::kF32, {rows, count + 1}).Slice(1, 1, count + 1),
+                            test.From(bits).Reshape({rows, 2}), out});
+  drawn.ids = test.ReadInts(out);
+  return drawn;
+}
+
+// Sums of small integers are exact in any order, and so is the answer.
+TEST_CASE("categorical: rows of all lengths, exactly") {
+  ForEachDevice([](OpTest& test) {
+    for (const int64_t count : {1, 2, 31, 129, 1000, 1024, 1025, 4097, 70001}) {
+      const int64_t rows = count > 4097 ? 5 : 40;
+      std::vector<float> values = RandomNormal(rows * count, count);
+      for (float& value : values) value = std::floor(std::max(0.0f, value * 4));                // half of them 0
+      for (int64_t row = 0; row < rows; ++row) values[row * count + (row * 7919) % count] = 3;  // none without any
+      const Drawn drawn = DrawRows(test, values, rows, count);
+      for (int64_t row = 0; row < rows; ++row) {
+        const float* const p = &values[row * count];
+        const double total = std::accumulate(p, p + count, 0.0);
+        int32_t expected = 0;
+        for (double sum = p[0]; sum <= drawn.u[row] * total; sum += p[++expected]) {
+        }
+        CAPTURE(count);
+        CAPTURE(row);
+        CHECK(drawn.ids[row] == expected);
+      }
+    }
+  });
+}
+
+// Each running sum is off by at most count roundings of 2^-53 of it. In wide rows weights differ by 10^60.
+TEST_CASE("categorical: where sums round, within their roundings, and never what has no probability") {
+  ForEachDevice([](OpTest& test) {
+    for (const float width : {1.0f, 15.0f}) {
+      const int64_t rows = test.simulated() ? 100 : 400, count = 3000;
+      std::vector<float> values = RandomNormal(rows * count, 17, width);
+      for (size_t i = 0; i < values.size(); ++i) values[i] = i % 3 == 1 ? 0 : std::exp(values[i]);
+      const Drawn drawn = DrawRows(test, values, rows, 5);
+      for (int64_t row = 0; row < rows; ++row) {
+        const float* const p = &values[row * count];
+        const int32_t id = drawn.ids[row];
+        REQUIRE(id >= 0);
+        REQUIRE(id < count);
+        CHECK(p[id] > 0);
+        const double before = std::accumulate(p, p + id, 0.0), total = std::accumulate(p, p + count, 0.0);
+        const double target = drawn.u[row] * total, slack = 2 * count * 0x1p-53 * total;
+        CHECK(before <= target + slack);
+        CHECK(before + p[id] >= target - slack);
+      }
+    }
+  });
+}
+
+// With the largest u the target lies within a rounding or two of the sum: what is added up in another order may end
+// below it.
+TEST_CASE("categorical: the largest u finds something") {
+  ForEachDevice([](OpTest& test) {
+    for (int64_t count = 1030; count < (test.simulated() ? 1060 : 1200); ++count) {
+      std::vector<float> row = RandomNormal(count, count);
+      for (float& value : row) value = std::abs(value);
+      for (int64_t i = 1; i <= count % 7; ++i) row[count - i] = 0;
+      CHECK(DrawAt(test, row, 0xffffffff) == count - 1 - count % 7);
+    }
   });
 }
 

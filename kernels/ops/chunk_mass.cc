@@ -4,12 +4,16 @@
 #include <limits>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
 // chunk_mass_cpu.cc
 void ChunkMassCpu(Team& team, const ChunkMassArgs& args);
 void AddChunkMassCpu(Team& team, const AddChunkMassArgs& args);
+// chunk_mass_cuda.cu
+[[gnu::weak]] void ChunkMassCuda(CudaLane& lane, const ChunkMassArgs& args);
+[[gnu::weak]] void AddChunkMassCuda(CudaLane& lane, const AddChunkMassArgs& args);
 
 namespace {
 
@@ -34,6 +38,7 @@ void Check(const ChunkMassArgs& args) {
 
 void ChunkMass(Lane& lane, const ChunkMassArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkMassCuda(*cuda, args);
   AsCpu(lane).Run("chunk_mass", [args](Team& team) { ChunkMassCpu(team, args); });
 }
 
@@ -71,6 +76,7 @@ void AddChunkMass(Lane& lane, const AddChunkMassArgs& args) {
   TF_CHECK(args.log_masses.dim(0) % args.sums.dim(0) == 0 && args.chunks <= args.log_masses.dim(1) &&
                args.chunks <= args.sums.dim(1),
            "masses {}, sums {}, {} chunks", args.log_masses.ToString(), args.sums.ToString(), args.chunks);
+  if (CudaLane* const cuda = AsCuda(lane)) return AddChunkMassCuda(*cuda, args);
   AsCpu(lane).Run("add_chunk_mass", [args](Team& team) { AddChunkMassCpu(team, args); });
 }
 

@@ -59,5 +59,28 @@ TEST_CASE("add_chunk_mass: shares of the attention, summed over the group, on to
   });
 }
 
+TEST_CASE("add_chunk_mass: many chunks, again and again") {
+  ForEachDevice([](OpTest& test) {
+    for (const int64_t chunks : {33, 1000, 9000}) {
+      const int64_t heads = 6, kv_heads = 2, width = chunks + 3;
+      const std::vector<float> masses = RandomNormal(heads * width, 1, 3.0f);
+      const TensorView sums = test.New(DType::kF32, {kv_heads, width});
+      const TensorView log_masses = test.From(masses, DType::kF32, {heads, width});
+      for (int i = 0; i < 2; ++i) AddChunkMass(test.lane(), {log_masses, chunks, sums});
+      std::vector<float> expected(kv_heads * width);
+      for (int64_t head = 0; head < heads; ++head) {
+        double all = 0;
+        for (int64_t i = 0; i < chunks; ++i) all += std::exp(static_cast<double>(masses[head * width + i]));
+        for (int64_t i = 0; i < chunks; ++i) {
+          expected[head / 3 * width + i] +=
+              static_cast<float>(2 * std::exp(static_cast<double>(masses[head * width + i])) / all);
+        }
+      }
+      // Shares below 1, each of an exponential and a sum whose errors are some roundings of themselves.
+      CHECK(MaxDifference(test.Read(sums), expected) <= 6 * 0x1p-19);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace triforce

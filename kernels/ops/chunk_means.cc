@@ -3,8 +3,12 @@
 #include <algorithm>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void ChunkMeansCuda(CudaLane& lane, const ChunkMeansArgs& args);  // chunk_means_cuda.cu
+
 namespace {
 
 void Check(const ChunkMeansArgs& args) {
@@ -55,6 +59,7 @@ constexpr int64_t kChunksPerItem = 64;
 
 void ChunkMeans(Lane& lane, const ChunkMeansArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkMeansCuda(*cuda, args);
   AsCpu(lane).Run("chunk_means", [args](Team& team) {
     const int64_t items = (args.end - args.first + kChunksPerItem - 1) / kChunksPerItem;
     team.For(items * args.kv.kv_heads, [&](Worker&, int64_t item) {

@@ -42,6 +42,25 @@ TEST_CASE("chunk_means equals its reference: types, numbers of chunks, sizes, vi
   });
 }
 
+TEST_CASE("chunk_means equals its reference: sizes of heads") {
+  ForEachDevice([](OpTest& test) {
+    for (const DType dtype : {DType::kF16, DType::kF32}) {
+      for (const int64_t head_dim : {2, 64, 128, 256}) {
+        const int64_t kv_heads = 2;
+        const KvView kv{test.New(dtype, {kv_heads, 2, kKvBlock * head_dim}), kv_heads};
+        const TensorView rows = test.Random(DType::kF32, {320, kv_heads, head_dim}, 1);
+        KvAppend(test.lane(), {rows, rows, 0, kv});
+        const TensorView means = test.New(DType::kF32, {kv_heads, 40, head_dim});
+        const TensorView expected = test.New(DType::kF32, {kv_heads, 40, head_dim});
+        ChunkMeans(test.lane(), {kv, 1, 40, means});
+        test.lane().Synchronize();
+        ChunkMeansReference({kv, 1, 40, expected});
+        CHECK(MaxDifference(test.Read(means), test.Read(expected)) <= Tolerance(DType::kF32, kKeyTile));
+      }
+    }
+  });
+}
+
 TEST_CASE("chunk_means: chunks before and behind those asked for keep their bytes") {
   ForEachDevice([](OpTest& test) {
     const KvView kv{test.New(DType::kF32, {2, 2, kKvBlock * 2}), 2};

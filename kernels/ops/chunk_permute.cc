@@ -3,8 +3,12 @@
 #include <algorithm>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void ChunkPermuteCuda(CudaLane& lane, const ChunkPermuteArgs& args);  // chunk_permute_cuda.cu
+
 namespace {
 
 constexpr int64_t kChunksPerItem = 256;
@@ -38,6 +42,7 @@ void Permute(const ChunkPermuteArgs& args, int64_t kv_head, int64_t first, int64
 // Once a prompt.
 void ChunkPermute(Lane& lane, const ChunkPermuteArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkPermuteCuda(*cuda, args);
   AsCpu(lane).Run("chunk_permute", [args](Team& team) {
     const int64_t items = (args.chunks + kChunksPerItem - 1) / kChunksPerItem;
     team.For(items * args.from.dim(0), [&](Worker&, int64_t item) {

@@ -35,5 +35,16 @@ TEST_CASE("chunk_permute: each mean goes where its chunk has gone, rounded; othe
   });
 }
 
+TEST_CASE("chunk_permute: an order names chunks that there are") {
+  ForEachDevice([](OpTest& test) {
+    if (!test.simulated()) return;  // elsewhere that ends the program, or the device's use
+    const TensorView from = test.New(DType::kF32, {1, 3, 2}), to = test.New(DType::kF32, {1, 3, 2});
+    for (const int32_t chunk : {-1, 2}) {
+      const TensorView order = test.From(std::vector<int32_t>{0, chunk, 1}).Reshape({1, 3});
+      CHECK_THROWS(ChunkPermute(test.lane(), {from, order, 2, to}));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace triforce

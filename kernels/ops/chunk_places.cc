@@ -1,8 +1,11 @@
 #include "kernels/ops/chunk_places.h"
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void ChunkPlacesCuda(CudaLane& lane, const ChunkPlacesArgs& args);  // chunk_places_cuda.cu
 
 // Once a prompt, one pass over its chunks.
 void ChunkPlaces(Lane& lane, const ChunkPlacesArgs& args) {
@@ -13,6 +16,7 @@ void ChunkPlaces(Lane& lane, const ChunkPlacesArgs& args) {
                args.places.dim(1) == args.first + args.last && args.first >= 0 && args.first <= args.chunks &&
                args.last >= 0 && args.last <= args.chunks,
            "{} first and {} last of {} chunks", args.first, args.last, args.chunks);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkPlacesCuda(*cuda, args);
   AsCpu(lane).Run("chunk_places", [args](Team& team) {
     team.For(args.order.dim(0), [&](Worker&, int64_t kv_head) {
       const auto* const order = args.order.as<int32_t>() + kv_head * args.order.stride(0);

@@ -5,8 +5,12 @@
 #include <numeric>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void ChunkRankingCuda(CudaLane& lane, const ChunkRankingArgs& args);  // chunk_ranking_cuda.cu
+
 namespace {
 
 void Check(const ChunkRankingArgs& args) {
@@ -23,6 +27,7 @@ void Check(const ChunkRankingArgs& args) {
 // Once a prompt: a library's sort, a kv_head per item.
 void ChunkRanking(Lane& lane, const ChunkRankingArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkRankingCuda(*cuda, args);
   AsCpu(lane).Run("chunk_ranking", [args](Team& team) {
     team.For(args.order.dim(0), [&](Worker&, int64_t kv_head) {
       const float* scores = args.scores.as<float>() + kv_head * args.scores.stride(0);

@@ -4,10 +4,12 @@
 #include <limits>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void ChunkScoresCpu(Team& team, const ChunkScoresArgs& args);  // chunk_scores_cpu.cc
+void ChunkScoresCpu(Team& team, const ChunkScoresArgs& args);                     // chunk_scores_cpu.cc
+[[gnu::weak]] void ChunkScoresCuda(CudaLane& lane, const ChunkScoresArgs& args);  // chunk_scores_cuda.cu
 
 namespace {
 
@@ -26,6 +28,7 @@ void Check(const ChunkScoresArgs& args) {
 
 void ChunkScores(Lane& lane, const ChunkScoresArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkScoresCuda(*cuda, args);
   AsCpu(lane).Run("chunk_scores", [args](Team& team) { ChunkScoresCpu(team, args); });
 }
 

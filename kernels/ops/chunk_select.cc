@@ -8,8 +8,12 @@
 #include <limits>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void ChunkSelectCuda(CudaLane& lane, const ChunkSelectArgs& args);  // chunk_select_cuda.cu
+
 namespace {
 
 void Check(const ChunkSelectArgs& args) {
@@ -83,6 +87,7 @@ void SelectOfHead(const ChunkSelectArgs& args, int64_t kv_head, std::byte* scrat
 // A kv_head per item.
 void ChunkSelect(Lane& lane, const ChunkSelectArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkSelectCuda(*cuda, args);
   TF_CHECK(args.chunks * static_cast<int64_t>(2 * sizeof(uint32_t)) <= Team::kScratchBytes, "{} chunks", args.chunks);
   AsCpu(lane).Run("chunk_select", [args](Team& team) {
     team.For(args.scores.dim(0),

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -35,7 +37,7 @@ TEST_CASE("chunk_select equals a full sort at many sizes") {
   ForEachDevice([](OpTest& test) {
     const std::vector<float> values = test.Read(test.Random(DType::kF16, {3, 1001}, 7));  // f16: many ties
     const TensorView scores = test.From(values, DType::kF32, {3, 1001});
-    for (const int64_t chunks : {1, 2, 64, 1000}) {
+    for (const int64_t chunks : {1, 2, 63, 64, 65, 257, 1000}) {
       for (const int64_t count : {int64_t{1}, (chunks + 1) / 2, chunks}) {
         const TensorView selected = test.New(DType::kI32, {3, count});
         const std::vector<int32_t> forced = {0, static_cast<int32_t>(chunks - 1), static_cast<int32_t>(chunks / 2)};
@@ -54,6 +56,84 @@ TEST_CASE("chunk_select equals a full sort at many sizes") {
           CHECK(std::vector<int32_t>(found.begin() + head * count, found.begin() + (head + 1) * count) == expected);
         }
       }
+    }
+  });
+}
+
+// Each number below `chunks` once, in no order that shows: number i is that of chunk i.
+std::vector<float> Numbers(int64_t chunks) {
+  std::vector<float> numbers(chunks);
+  for (int64_t i = 0; i < chunks; ++i) numbers[i] = static_cast<float>(i * 7919 % chunks);
+  return numbers;
+}
+
+TEST_CASE("chunk_select: many chunks, some of them left out, some forced") {
+  ForEachDevice([](OpTest& test) {
+    // Of CUDA's ways: the largest block; keys outside shared memory; more of those than fit scratch memory at once.
+    std::vector<int64_t> sizes = {5000, 16256, 24001};
+    if (test.cuda() && !test.simulated()) sizes.push_back(6'000'000);
+    for (const int64_t chunks : sizes) {
+      const int64_t heads = 3, count = chunks / 9, out_first = chunks / 3, out_end = chunks / 2;
+      std::vector<float> values;
+      for (int64_t head = 0; head < heads; ++head) {
+        // Ties in pairs, and of a third of all chunks.
+        for (const float number : Numbers(chunks)) {
+          values.push_back(head == 0 ? number : head == 1 ? std::floor(number / 2) : std::fmod(number, 3.0f));
+        }
+      }
+      std::vector<int32_t> forced;
+      for (int64_t head = 0; head < heads; ++head) {
+        for (const int64_t chunk : {head, chunks - 1, out_first, out_first - 1, out_end, out_end, chunks / 7}) {
+          forced.push_back(static_cast<int32_t>(chunk));
+        }
+      }
+      const TensorView selected = test.New(DType::kI32, {heads, count});
+      ChunkSelect(test.lane(), {test.From(values, DType::kF32, {heads, chunks}), chunks, out_first, out_end,
+                                test.From(forced).Reshape({heads, 7}), selected});
+      const std::vector<int32_t> found = test.ReadInts(selected);
+      for (int64_t head = 0; head < heads; ++head) {
+        float* const scores = values.data() + head * chunks;
+        for (int64_t i = 0; i < 7; ++i) scores[forced[head * 7 + i]] = INFINITY;
+        std::vector<int32_t> order;
+        for (int32_t i = 0; i < chunks; ++i) {
+          if (i < out_first || i >= out_end) order.push_back(i);
+        }
+        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return scores[a] > scores[b]; });
+        std::sort(order.begin(), order.begin() + count);
+        order.resize(count);
+        CHECK((std::vector<int32_t>(found.begin() + head * count, found.begin() + (head + 1) * count) == order));
+      }
+    }
+  });
+}
+
+TEST_CASE("chunk_select: zeros of both signs are alike, infinities and NaN of both signs in their places") {
+  ForEachDevice([](OpTest& test) {
+    const float tiny = std::numeric_limits<float>::denorm_min();
+    const TensorView scores = test.From(
+        std::vector<float>{-NAN, -0.0f, 0, -INFINITY, NAN, -0.0f, tiny, -tiny, INFINITY, -1}, DType::kF32, {1, 10});
+    const std::vector<int32_t> order = {8, 6, 1, 2, 5, 7, 9, 3, 0, 4};
+    for (const int32_t out_end : {0, 1, 3}) {
+      std::vector<int32_t> left;
+      std::copy_if(order.begin(), order.end(), std::back_inserter(left), [=](int32_t i) { return i >= out_end; });
+      for (size_t count = 0; count <= left.size(); ++count) {
+        const TensorView selected = test.New(DType::kI32, {1, static_cast<int64_t>(count)});
+        ChunkSelect(test.lane(), {scores, 10, 0, out_end, test.New(DType::kI32, {1, 0}), selected});
+        std::vector<int32_t> expected(left.begin(), left.begin() + count);
+        std::sort(expected.begin(), expected.end());
+        CHECK(test.ReadInts(selected) == expected);
+      }
+    }
+  });
+}
+
+TEST_CASE("chunk_select: what is forced has to be a chunk") {
+  ForEachDevice([](OpTest& test) {
+    if (!test.simulated()) return;  // elsewhere that ends the program, or the device's use
+    const TensorView scores = test.New(DType::kF32, {1, 5}), selected = test.New(DType::kI32, {1, 2});
+    for (const int32_t forced : {-1, 5}) {
+      CHECK_THROWS(ChunkSelect(test.lane(),
+                               {scores, 5, 0, 0, test.From(std::vector<int32_t>{forced}).Reshape({1, 1}), selected}));
     }
   });
 }

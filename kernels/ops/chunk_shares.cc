@@ -5,10 +5,12 @@
 #include <vector>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void ChunkSharesCpu(Team& team, const ChunkSharesArgs& args);  // chunk_shares_cpu.cc
+void ChunkSharesCpu(Team& team, const ChunkSharesArgs& args);                     // chunk_shares_cpu.cc
+[[gnu::weak]] void ChunkSharesCuda(CudaLane& lane, const ChunkSharesArgs& args);  // chunk_shares_cuda.cu
 
 namespace {
 
@@ -27,7 +29,9 @@ void Check(const ChunkSharesArgs& args) {
 
 void ChunkShares(Lane& lane, const ChunkSharesArgs& args) {
   Check(args);
-  TF_CHECK(args.chunks <= kMaxChunksToShare && args.q.dim(2) <= 256, "{} chunks, q {}", args.chunks, args.q.ToString());
+  TF_CHECK(args.q.dim(2) <= 256, "q {}", args.q.ToString());
+  if (CudaLane* const cuda = AsCuda(lane)) return ChunkSharesCuda(*cuda, args);
+  TF_CHECK(args.chunks <= kMaxChunksToShare, "{} chunks", args.chunks);
   AsCpu(lane).Run("chunk_shares", [args](Team& team) { ChunkSharesCpu(team, args); });
 }
 

@@ -17,7 +17,8 @@ struct ChunkSharesArgs {
   TensorView shares;   // f32 [kv_heads, chunks or more], dense; written
 };
 
-// Most chunks: each has kChunkSharesQueries logits at a time in a thread's scratch memory, behind what else it holds.
+// Most chunks on the CPU: each has kChunkSharesQueries logits at a time in a thread's scratch memory, behind what else
+// it holds.
 inline constexpr int64_t kChunkSharesQueries = 8;
 inline constexpr int64_t kChunkSharesScratchBytes = 32 << 10;
 inline constexpr int64_t kMaxChunksToShare =
@@ -25,7 +26,7 @@ inline constexpr int64_t kMaxChunksToShare =
 
 // Queues shares[g][c] = the sum over rows and over the query heads of kv_head g of the softmax over chunks of scale *
 // q.mean. Sums in f32, in an order that depends on the shapes alone. REQUIRES: shapes as said; heads % kv_heads == 0;
-// head_dim at most 256; chunks <= kMaxChunksToShare.
+// head_dim at most 256; on the CPU, chunks <= kMaxChunksToShare.
 void ChunkShares(Lane& lane, const ChunkSharesArgs& args);
 
 // The same, plainly, in double, on the calling thread. For tests.

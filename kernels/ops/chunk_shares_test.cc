@@ -2,12 +2,26 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
 
 namespace triforce {
 namespace {
+
+// A share is at most 1. Partial sums stay below 64, or 8 sqrt(head_dim), with head_dim roundings; scaled, they move an
+// exponential by that much of itself; its sum over chunks, and the sum over rows and heads of a group, are rounded as
+// often.
+double Tolerance(int64_t head_dim, double scale, int64_t chunks, int64_t queries) {
+  const double of_sum = std::max(64.0, 8 * std::sqrt(static_cast<double>(head_dim))) * 0x1p-24;
+  const double of_one =
+      static_cast<double>(head_dim) * of_sum * scale + static_cast<double>(chunks) * 0x1p-24 + 0x1p-20;
+  return of_one * static_cast<double>(queries);
+}
 
 TEST_CASE("chunk_shares equals its reference: types, groups, rows, numbers of chunks") {
   ForEachDevice([](OpTest& test) {
@@ -24,12 +38,58 @@ TEST_CASE("chunk_shares equals its reference: types, groups, rows, numbers of ch
           ChunkShares(test.lane(), {q, means, chunks, 0.2f, shares});
           test.lane().Synchronize();
           ChunkSharesReference({q, means, chunks, 0.2f, expected});
-          // A share is at most 1. Products stay below 64, with head_dim roundings; scaled, they move an exponential by
-          // that much of itself; its sum over chunks, and the sum over rows and heads of a group, are rounded as often.
-          const double of_one = head_dim * 64 * 0.2 * 0x1p-24 + static_cast<double>(chunks) * 0x1p-24 + 0x1p-20;
-          CHECK(MaxDifference(test.Read(shares), test.Read(expected)) <= of_one * static_cast<double>(rows * heads));
+          CHECK(MaxDifference(test.Read(shares), test.Read(expected)) <=
+                Tolerance(head_dim, 0.2, chunks, rows * heads));
         }
       }
+    }
+  });
+}
+
+TEST_CASE("chunk_shares equals its reference: sizes of heads, a pass' most rows") {
+  ForEachDevice([](OpTest& test) {
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+      for (const auto& [head_dim, rows] :
+           {std::pair<int64_t, int64_t>{2, 1}, {8, 17}, {64, 3}, {72, 2}, {128, 8}, {128, 64}, {256, 2}}) {
+        const int64_t heads = 4, kv_heads = 2, chunks = 300;
+        const TensorView q = test.Random(DType::kF32, {rows, heads, head_dim}, 1);
+        const TensorView means = test.Random(dtype, {kv_heads, 301, head_dim}, 2);
+        const TensorView shares = test.New(DType::kF32, {kv_heads, 302});
+        const TensorView expected = test.New(DType::kF32, {kv_heads, 302});
+        ChunkShares(test.lane(), {q, means, chunks, 0.1f, shares});
+        test.lane().Synchronize();
+        ChunkSharesReference({q, means, chunks, 0.1f, expected});
+        CHECK(MaxDifference(test.Read(shares), test.Read(expected)) <= Tolerance(head_dim, 0.1, chunks, rows * heads));
+      }
+    }
+  });
+}
+
+TEST_CASE("chunk_shares: without rows there are none") {
+  ForEachDevice([](OpTest& test) {
+    const TensorView q = test.New(DType::kF32, {0, 4, 8}), means = test.Random(DType::kF16, {2, 5, 8}, 2);
+    const TensorView shares = test.From(std::vector<float>(10, 7.0f), DType::kF32, {2, 5});
+    ChunkShares(test.lane(), {q, means, 4, 1.0f, shares});
+    CHECK(test.Read(shares) == std::vector<float>{0, 0, 0, 0, 7, 0, 0, 0, 0, 7});
+  });
+}
+
+TEST_CASE("chunk_shares: more logits than CUDA's scratch memory has room for at once") {
+  ForEachDevice([](OpTest& test) {
+    if (!test.cuda() || test.simulated()) return;  // the simulator would take minutes
+    const int64_t head_dim = 8;
+    for (const auto& [rows, heads, kv_heads, chunks] :
+         {std::array<int64_t, 4>{64, 6, 3, 100'000}, {5, 4, 4, 5'000'000}}) {
+      const TensorView q = test.Random(DType::kF32, {rows, heads, head_dim}, 1);
+      const TensorView means = test.Random(DType::kF16, {kv_heads, chunks, head_dim}, 2);
+      const TensorView shares = test.New(DType::kF32, {kv_heads, chunks});
+      const TensorView expected = test.New(DType::kF32, {kv_heads, chunks});
+      ChunkShares(test.lane(), {q, means, chunks, 0.1f, shares});
+      test.lane().Synchronize();
+      ChunkSharesReference({q, means, chunks, 0.1f, expected});
+      // The largest shares are below 2^-10 of a query here, and so are their differences.
+      CHECK(MaxDifference(test.Read(shares), test.Read(expected)) <=
+            Tolerance(head_dim, 0.1, 1000, rows * heads) * 0x1p-10);
     }
   });
 }

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void FilteredSoftmaxCpu(Team& team, const FilteredSoftmaxArgs& args);  // filtered_softmax_cpu.cc
+void FilteredSoftmaxCpu(Team& team, const FilteredSoftmaxArgs& args);                     // filtered_softmax_cpu.cc
+[[gnu::weak]] void FilteredSoftmaxCuda(CudaLane& lane, const FilteredSoftmaxArgs& args);  // filtered_softmax_cuda.cu
 
 namespace {
 
@@ -57,6 +59,7 @@ void ReferenceRow(std::vector<double> scores, const SamplingFilter& filter, floa
 
 void FilteredSoftmax(Lane& lane, const FilteredSoftmaxArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return FilteredSoftmaxCuda(*cuda, args);
   AsCpu(lane).Run("filtered_softmax", [args](Team& team) { FilteredSoftmaxCpu(team, args); });
 }
 

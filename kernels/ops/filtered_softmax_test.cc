@@ -73,6 +73,12 @@ TEST_CASE("filtered_softmax: ties") {
       const std::vector<float> all = Filtered(test, std::vector<float>(1003, 1.5f), {.top_p = top_p});
       for (int64_t i = 0; i < 1003; ++i) CHECK((all[i] > 0) == (i < kept));
     }
+    const int64_t vocab = 40000, kept = 30001;
+    const std::vector<float> all = Filtered(test, std::vector<float>(vocab, -3.0f), {.top_p = (kept - 0.5f) / vocab});
+    for (int64_t i = 0; i < vocab; ++i) REQUIRE((all[i] > 0) == (i < kept));
+    // 0 and -0 are equal.
+    CHECK(Filtered(test, {-1, -0.0f, 0, -0.0f, 0}, {.top_k = 1}) == std::vector<float>{0, 0.25f, 0.25f, 0.25f, 0.25f});
+    CHECK(Filtered(test, {-1, -0.0f, 0, -0.0f}, {.temperature = 0}) == std::vector<float>{0, 1, 0, 0});
   });
 }
 

@@ -1,10 +1,12 @@
 #include "kernels/ops/kv_append.h"
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void KvAppendCpu(Team& team, const KvAppendArgs& args);  // kv_append_cpu.cc
+void KvAppendCpu(Team& team, const KvAppendArgs& args);                     // kv_append_cpu.cc
+[[gnu::weak]] void KvAppendCuda(CudaLane& lane, const KvAppendArgs& args);  // kv_append_cuda.cu
 
 namespace {
 
@@ -26,6 +28,7 @@ void Check(const KvAppendArgs& args) {
 
 void KvAppend(Lane& lane, const KvAppendArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return KvAppendCuda(*cuda, args);
   AsCpu(lane).Run("kv_append", [args](Team& team) { KvAppendCpu(team, args); });
 }
 

@@ -4,8 +4,12 @@
 #include <cstring>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void KvGatherCuda(CudaLane& lane, const KvGatherArgs& args);  // kv_gather_cuda.cu
+
 namespace {
 
 void Check(const KvGatherArgs& args) {
@@ -43,6 +47,7 @@ void GatherEntry(const KvGatherArgs& args, int64_t entry) {
 // Copies only: the plain version is the fast one.
 void KvGather(Lane& lane, const KvGatherArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return KvGatherCuda(*cuda, args);
   AsCpu(lane).Run("kv_gather", [args](Team& team) {
     team.For(args.to.entries(), [&](Worker&, int64_t entry) { GatherEntry(args, entry); });
   });

@@ -35,12 +35,18 @@ TEST_CASE("kv_gather: each storage chunk is the token chunk that the order names
       }();
       for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 9}, {2, 3}, {4, 9}}) {
         const KvView to{test.New(DType::kF16, {end - begin, 2, kKvBlock * head_dim}), kv_heads, begin};
+        constexpr float kUntouched = 77;
+        for (int64_t i = 0; i < to.blocks.elements(); ++i) to.blocks.as<F16>()[i] = ToF16(kUntouched);
         KvGather(test.lane(), {from, order_view, chunks, to, chunk_tokens});
         test.lane().Synchronize();
         for (int64_t entry = 0; entry < to.entries(); ++entry) {
           for (int64_t i = 0; i < kKvBlock; ++i) {
             const int64_t position = to.BlockOf(entry) * kKvBlock + i, head = to.HeadOf(entry);
-            if (position >= tokens) continue;
+            if (position >= chunks * chunk_tokens) {
+              CHECK(ToF32(ValueAt<F16>(to, head, position)[0]) == kUntouched);
+              CHECK(ToF32(KeyTileAt<F16>(to, head, position)[KeyElement(position, 0)]) == kUntouched);
+              continue;
+            }
             const int64_t token =
                 order[head * chunks + position / chunk_tokens] * chunk_tokens + position % chunk_tokens;
             for (int64_t e = 0; e < head_dim; ++e) {
@@ -52,6 +58,17 @@ TEST_CASE("kv_gather: each storage chunk is the token chunk that the order names
         }
       }
     });
+}
+
+TEST_CASE("kv_gather: a chunk that there is not is an error") {
+  ForEachDevice([](OpTest& test) {
+    if (!test.simulated()) return;  // a CHECK ends the process, a trap the GPU's context
+    const KvView from{test.New(DType::kF16, {1, 2, kKvBlock * 4})}, to{test.New(DType::kF16, {1, 2, kKvBlock * 4})};
+    for (int32_t chunk : {-1, 2}) {
+      const TensorView order = test.From(std::vector<int32_t>{0, chunk}).Reshape({1, 2});
+      CHECK_THROWS(KvGather(test.lane(), {from, order, 2, to}));
+    }
+  });
 }
 
 }  // namespace

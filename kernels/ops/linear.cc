@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <thread>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
+#include "kernels/core/team.h"
 
 namespace triforce {
 
-void LinearCpu(Team& team, const LinearArgs& args);          // linear_cpu.cc
-void PackLinearCpu(Team& team, const PackLinearArgs& args);  // linear_pack_cpu.cc
+void LinearCpu(Team& team, const LinearArgs& args);                     // linear_cpu.cc
+void PackLinearCpu(Team& team, const PackLinearArgs& args);             // linear_pack_cpu.cc
+[[gnu::weak]] void LinearCuda(CudaLane& lane, const LinearArgs& args);  // linear_cuda.cu
 
 namespace {
 
@@ -58,6 +63,12 @@ double Dot(const LinearArgs& args, int64_t row, int64_t matrix, int64_t feature)
   return sum;
 }
 
+// Packing for lanes that have no Team: with one of its own.
+void PackOnHost(void* args) {
+  Team team(std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  PackLinearCpu(team, *static_cast<const PackLinearArgs*>(args));
+}
+
 }  // namespace
 
 int64_t LinearPanels(LinearForm form, int64_t out_features) {
@@ -93,12 +104,20 @@ void PackLinear(Lane& lane, const PackLinearArgs& args) {
                args.panels.dim(2) == kPanelWidth && args.first_panel >= 0 &&
                args.first_panel + args.panels.dim(0) <= LinearPanels(args.form, args.out_features),
            "panels {} from {}", args.panels.ToString(), args.first_panel);
-  AsCpu(lane).Run("pack", [args](Team& team) { PackLinearCpu(team, args); });
+  if (AsCuda(lane) != nullptr) {
+    lane.Call(PackOnHost, const_cast<PackLinearArgs*>(&args), "pack");
+  } else {
+    AsCpu(lane).Run("pack", [args](Team& team) { PackLinearCpu(team, args); });
+  }
   lane.Synchronize();
 }
 
 void Linear(Lane& lane, const LinearArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) {
+    TF_CHECK(reinterpret_cast<uintptr_t>(args.weight.panels.data()) % 16 == 0);
+    return LinearCuda(*cuda, args);
+  }
   AsCpu(lane).Run("linear", [args](Team& team) { LinearCpu(team, args); });
 }
 

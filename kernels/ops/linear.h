@@ -50,7 +50,8 @@ struct PackLinearArgs {
   TensorView panels;  // [panels, in_features, kPanelWidth] in the sources' type, in the host's reach; written
 };
 
-// Packs panels [first_panel, first_panel + panels) of the weight that the sources make up. Returns when done.
+// Packs panels [first_panel, first_panel + panels) of the weight that the sources make up: work of the host, on a CUDA
+// lane too. Returns when done.
 // REQUIRES: shapes and dtypes as said; one source or more; kGated: two.
 void PackLinear(Lane& lane, const PackLinearArgs& args);
 
@@ -62,7 +63,9 @@ struct LinearArgs {
 };
 
 // Queues out = x * W^T + bias + residual (kPlain), or silu(x * Wg^T + bg) * (x * Wu^T + bu) + residual (kGated).
-// Sums are taken in f32 by fused multiply-add, in the order of the input features. REQUIRES: shapes and dtypes as said.
+// Sums are taken in f32: on the CPU by fused multiply-add, in the order of the input features; on CUDA in an order that
+// depends on in_features and the dtype, one for up to 64 rows and one for more, and where weights have 16 bits x is
+// rounded to their type first. REQUIRES: shapes and dtypes as said; on CUDA panels aligned to 16 bytes.
 void Linear(Lane& lane, const LinearArgs& args);
 
 // The same, plainly, in double, on the calling thread. For tests.

@@ -52,6 +52,7 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None
         alwayslink = True,
         deps = [
             ":" + name,
+            ":kernel_headers",
             "//kernels/core:gpu",
         ],
     )
@@ -71,6 +72,7 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None
         visibility = ["//tests:__subpackages__"],
         deps = [
             ":" + name,
+            ":kernel_headers",
             "//kernels/core:gpu_sim",
         ],
     )

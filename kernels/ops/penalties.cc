@@ -1,8 +1,12 @@
 #include "kernels/ops/penalties.h"
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
+
+[[gnu::weak]] void PenaltiesCuda(CudaLane& lane, const PenaltiesArgs& args);  // penalties_cuda.cu
+
 namespace {
 
 void Check(const PenaltiesArgs& args) {
@@ -19,6 +23,7 @@ void Check(const PenaltiesArgs& args) {
 // A few thousand scattered tokens at most: the plain version is the fast one.
 void Penalties(Lane& lane, const PenaltiesArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return PenaltiesCuda(*cuda, args);
   AsCpu(lane).Run("penalties", [args](Team&) {
     for (int64_t i = 0; i < args.tokens.dim(0); ++i) {
       const int64_t token = args.tokens.as<int32_t>()[i];

@@ -26,5 +26,28 @@ TEST_CASE("penalties: repetition for all seen, frequency and presence for the ou
   });
 }
 
+TEST_CASE("penalties: each of many tokens once") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t vocab = 1000, count = 300;
+    std::vector<int32_t> tokens(count), counts(count, 1);
+    for (int32_t i = 0; i < count; ++i) tokens[i] = i * 3 % 1000;
+    const TensorView logits = test.From(std::vector<float>(vocab, 4.0f), DType::kF32, {vocab});
+    Penalties(test.lane(), {logits, test.From(tokens), test.From(counts), 2, 0.5f, 0.25f});
+    std::vector<float> expected(vocab, 4.0f);
+    for (int32_t token : tokens) expected[token] = 1.25f;
+    CHECK(test.Read(logits) == expected);
+  });
+}
+
+TEST_CASE("penalties: a token outside the vocabulary is an error") {
+  ForEachDevice([](OpTest& test) {
+    if (!test.simulated()) return;  // a CHECK ends the process, a trap the GPU's context
+    const TensorView logits = test.New(DType::kF32, {5}), counts = test.From(std::vector<int32_t>{1});
+    for (int32_t token : {-1, 5}) {
+      CHECK_THROWS(Penalties(test.lane(), {logits, test.From(std::vector<int32_t>{token}), counts}));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace triforce

@@ -3,10 +3,12 @@
 #include <cmath>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void RmsNormCpu(Team& team, const RmsNormArgs& args);  // rms_norm_cpu.cc
+void RmsNormCpu(Team& team, const RmsNormArgs& args);                     // rms_norm_cpu.cc
+[[gnu::weak]] void RmsNormCuda(CudaLane& lane, const RmsNormArgs& args);  // rms_norm_cuda.cu
 
 namespace {
 
@@ -30,6 +32,7 @@ void Check(const RmsNormArgs& args) {
 
 void RmsNorm(Lane& lane, const RmsNormArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return RmsNormCuda(*cuda, args);
   AsCpu(lane).Run("rms_norm", [args](Team& team) { RmsNormCpu(team, args); });
 }
 

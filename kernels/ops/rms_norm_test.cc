@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <vector>
+
 #include "kernels/ops/op_testing.h"
 
 namespace triforce {
@@ -13,7 +15,7 @@ double Tolerance(int64_t hidden) { return 36 * (static_cast<double>(hidden) / 32
 
 TEST_CASE("rms_norm equals its reference, with and without residual") {
   ForEachDevice([](OpTest& test) {
-    for (int64_t hidden : {1, 15, 64, 100, 4096}) {
+    for (int64_t hidden : {1, 15, 64, 100, 4096, 10000}) {
       for (bool residual : {false, true}) {
         const TensorView x = test.Random(DType::kF32, {9, hidden}, 1, 3.0f);
         const TensorView add = residual ? test.Random(DType::kF32, {9, hidden}, 2) : TensorView();
@@ -36,6 +38,40 @@ TEST_CASE("rms_norm: epsilon keeps a row of zeros at zero") {
     const TensorView x = test.New(DType::kF32, {1, 32}), out = test.Random(DType::kF32, {1, 32}, 1);
     RmsNorm(test.lane(), {x, test.Random(DType::kF32, {32}, 2), 1e-6f, {}, {}, out});
     for (float value : test.Read(out)) CHECK(value == 0);
+  });
+}
+
+TEST_CASE("rms_norm in place, rows strided: what lies between them stays") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t rows = 5, hidden = 300;
+    const TensorView weight = test.Random(DType::kF32, {hidden}, 3);
+    enum class Case { kOutIsX, kSumIsX, kAllApart };
+    for (const Case which : {Case::kOutIsX, Case::kSumIsX, Case::kAllApart}) {
+      // Everything that there is afterwards, gaps included.
+      const auto run = [&](auto norm) {
+        const TensorView x = test.Random(DType::kF32, {rows, 310}, 1), add = test.Random(DType::kF32, {rows, 303}, 2);
+        const TensorView sum = test.Random(DType::kF32, {rows, 307}, 4), out = test.Random(DType::kF32, {rows, 305}, 5);
+        const auto columns = [&](const TensorView& t) { return t.Slice(1, 3, 3 + hidden); };
+        switch (which) {
+          case Case::kOutIsX:
+            norm(RmsNormArgs{columns(x), weight, 1e-5f, {}, {}, columns(x)});
+            break;
+          case Case::kSumIsX:
+            norm(RmsNormArgs{columns(x), weight, 1e-5f, columns(add), columns(x), columns(out)});
+            break;
+          case Case::kAllApart:
+            norm(RmsNormArgs{columns(x), weight, 1e-5f, columns(add), columns(sum), columns(out)});
+        }
+        std::vector<float> all;
+        for (const TensorView& t : {x, add, sum, out}) {
+          for (float value : test.Read(t)) all.push_back(value);
+        }
+        return all;
+      };
+      const std::vector<float> expected = run([](const RmsNormArgs& args) { RmsNormReference(args); });
+      const std::vector<float> result = run([&](const RmsNormArgs& args) { RmsNorm(test.lane(), args); });
+      CHECK(MaxDifference(result, expected) <= Tolerance(hidden));
+    }
   });
 }
 

@@ -3,11 +3,14 @@
 #include <cmath>
 
 #include "kernels/core/cpu_lane.h"
+#include "kernels/core/cuda_lane.h"
 
 namespace triforce {
 
-void RopeTableCpu(Team& team, const RopeTableArgs& args);  // rope_cpu.cc
-void RopeCpu(Team& team, const RopeArgs& args);            // rope_cpu.cc
+void RopeTableCpu(Team& team, const RopeTableArgs& args);                     // rope_cpu.cc
+void RopeCpu(Team& team, const RopeArgs& args);                               // rope_cpu.cc
+[[gnu::weak]] void RopeTableCuda(CudaLane& lane, const RopeTableArgs& args);  // rope_cuda.cu
+[[gnu::weak]] void RopeCuda(CudaLane& lane, const RopeArgs& args);            // rope_cuda.cu
 
 namespace {
 
@@ -36,11 +39,13 @@ void Check(const RopeArgs& args) {
 
 void RopeTable(Lane& lane, const RopeTableArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return RopeTableCuda(*cuda, args);
   AsCpu(lane).Run("rope_table", [args](Team& team) { RopeTableCpu(team, args); });
 }
 
 void Rope(Lane& lane, const RopeArgs& args) {
   Check(args);
+  if (CudaLane* const cuda = AsCuda(lane)) return RopeCuda(*cuda, args);
   AsCpu(lane).Run("rope", [args](Team& team) { RopeCpu(team, args); });
 }
 

@@ -3,20 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 
-#include "kernels/core/sim_device.h"
 #include "tests/goldens/golden.h"
 
 namespace triforce {
-
-class Trace;
-
-// What open_device.h opens as "cuda:0" in this program.
-std::unique_ptr<Device> OpenCudaDevice(int, int64_t memory_limit_bytes, Trace*) {
-  return std::make_unique<SimDevice>(memory_limit_bytes);
-}
 
 namespace {
 

@@ -91,7 +91,7 @@ TEST_CASE("AVX2 and AVX-512 give the same bits; plain code stays within the gold
       CHECK(std::memcmp(logits.data(), of_vectors.data(), logits.size() * sizeof(float)) == 0);
     } else {
       CHECK(CompareWithGolden(directory, golden, {.plan = {.kv_type = DType::kF32}, .threads = 2}).largest_difference <=
-            1e-4);
+            LogitBound(1e-4, DType::kF16));
     }
   });
 }

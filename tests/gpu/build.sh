@@ -8,7 +8,7 @@ bazel_run build -c opt "$@" //tests/gpu:binaries
 out=tests/gpu/bin
 rm -rf "$out"
 mkdir -p "$out/lib"
-for name in ops_test goldens_test ops_bench; do
+for name in ops_test fault_test goldens_test ops_bench; do
   install -m 755 "bazel-bin/tests/gpu/$name" "$out/$name"
   strip "$out/$name"
   ldd "$out/$name" | awk '/=> \// {print $3}' | grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libstdc..|libgcc_s|libcu[^/]*|libnv[^/]*)\.so' |

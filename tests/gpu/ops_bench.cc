@@ -8,6 +8,7 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -278,9 +279,10 @@ class OpsBench {
 
   nlohmann::json Report() const {
     const double read = benches_[0].amount / benches_[0].median(), matmul = benches_[1].amount / benches_[1].median();
-    nlohmann::json report = {{"device", DescribeDevice(device_->name())},
-                             {"read_gbps", read * 1e-9},
-                             {"matmul_tflops", 2 * matmul * 1e-12}};
+    nlohmann::json report = {{"read_gbps", read * 1e-9}, {"matmul_tflops", 2 * matmul * 1e-12}};
+    for (const GpuFacts& gpu : FindGpus()) {
+      if (gpu.device == device_->name()) report["gpu"] = gpu.name, report["driver"] = gpu.driver;
+    }
     fmt::print("limits: read {:.0f} GB/s; matmul {:.0f} TFLOP/s in f16\n\n{:72} {:>10} {:>12} {:>9} {:>8}\n",
                read * 1e-9, 2 * matmul * 1e-12, "op", "us", "rate", "of limit", "wanted");
     for (const Bench& b : benches_) {

@@ -76,7 +76,10 @@ run_part() {
 
 for part in "${parts[@]}"; do
   case $part in
-    ops) run_part ops 150 $bin/ops_test ;;
+    ops)
+      run_part ops 150 $bin/ops_test
+      run_part fault 30 $bin/fault_test
+      ;;
     goldens) run_part goldens 120 $bin/goldens_test ;;
     bench) run_part bench 120 $bin/ops_bench --json "$out/bench.json" ;;
     sanitizer)

@@ -243,7 +243,7 @@ PartialKernel(PartialWork work) {
   const int block = static_cast<int>(gpu::BlockX());
   const PartialEntry entry(work, block / blocks);
   const int first = block % blocks * (kTiles * kTileVectors);
-  const int part = gpu::WarpIndex() % kParts, tile = gpu::WarpIndex() / kParts;
+  const int tile = gpu::WarpIndex() % kTiles, part = gpu::WarpIndex() / kTiles;
   const int lane = gpu::LaneIndex(), g = lane / 4, tile_first = first + tile * kTileVectors;
 
   const int seen = entry.Seen(first + kTiles * kTileVectors - 1);

@@ -198,6 +198,8 @@ void Grid::MakeFiber(size_t index) {
     for (;;) {  // a thread of a block each time
       Grid& grid = *running;
       grid.body_();
+      CommitCopies();  // what nobody waited for happens all the same
+      WaitCopiesBut(0);
       grid.current_->ended = true;
       self.Suspend();
     }

@@ -10,13 +10,14 @@
 #include "kernels/ops/attention_prefill_warp.h"
 
 namespace triforce {
+namespace prefill {
 namespace {
 
 // Warps of a block, tiles of rows of a warp, stages.
 template <typename T, int kHeadDim>
-using Wide = PrefillShape<T, kHeadDim, 4, 2, 2>;
+using Wide = Shape<T, kHeadDim, 4, 2, 2>;
 template <typename T, int kHeadDim>
-using Narrow = PrefillShape<T, kHeadDim, 8, 1, 2>;
+using Narrow = Shape<T, kHeadDim, 8, 1, 2>;
 
 // Queues the copy of a step's keys, from `from` on, and of its values, `values` elements further; zeros for values
 // behind the `visible` first.
@@ -54,8 +55,8 @@ PrefillKernel(const PrefillWork<typename S::Type> work) {
   const int first_row = place.first_row + gpu::WarpIndex() * S::kWarpRows;
   // Keys that the warp's first row sees; the last one sees none where there are no rows.
   const int seen = first_row < work.rows ? work.VisibleTo(first_row) : -S::kWarpRows;
-  PrefillQueries<S> queries(work, place.head, first_row);
-  PrefillState<S> state;
+  Queries<S> queries(work, place.head, first_row);
+  State<S> state;
   TF_UNROLL
   for (int i = 0; i < S::kTiles * 2; ++i) state.base[i / 2][i % 2] = kNothingSeen;
 
@@ -65,7 +66,7 @@ PrefillKernel(const PrefillWork<typename S::Type> work) {
     copy(step + S::kStages - 1);
     const int first_key = step * kStep;
     if (first_key >= seen + work.growth * (S::kWarpRows - 1)) continue;
-    PrefillScores<S> scores = {};
+    Scores<S> scores = {};
     AddScores<S>(scores, queries, stage(step));
     if (first_key + kStep > seen) MaskScores<S>(scores, seen - first_key, work.growth);
     Weigh<S>(state, scores);
@@ -98,12 +99,13 @@ void PrefillByMma(CudaLane& lane, const AttentionArgs& args, const TensorView& o
 }
 
 }  // namespace
+}  // namespace prefill
 
 void AttentionPrefillCuda(CudaLane& lane, const AttentionArgs& args, const TensorView& out) {
   WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
     if constexpr (sizeof(T) == 2) {
-      if (args.kv.head_dim() == 64) return PrefillByMma<T, 64>(lane, args, out);
-      if (args.kv.head_dim() == 128) return PrefillByMma<T, 128>(lane, args, out);
+      if (args.kv.head_dim() == 64) return prefill::PrefillByMma<T, 64>(lane, args, out);
+      if (args.kv.head_dim() == 128) return prefill::PrefillByMma<T, 128>(lane, args, out);
     }
     AttentionPrefillPlainly(lane, args, out);
   });

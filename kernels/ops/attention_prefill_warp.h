@@ -8,7 +8,7 @@
 
 #include "kernels/ops/attention_prefill.h"
 
-namespace triforce {
+namespace triforce::prefill {
 
 inline constexpr int kStep = 64;        // keys
 inline constexpr int kAhead = 4;        // operands of keys in registers: one at work, the others on their way
@@ -21,7 +21,7 @@ inline constexpr float kLift = 7;
 inline constexpr float kHeadroom = 15;
 
 template <typename T, int kDim, int kWarpCount, int kTileCount, int kStageCount>
-struct PrefillShape {
+struct Shape {
   using Type = T;
   static constexpr int kHeadDim = kDim;
   static constexpr int kDepth = kDim / 16;   // products along head_dim
@@ -43,9 +43,9 @@ struct PrefillShape {
 
 // The queries of a warp as operands. Each thread has its own, in shared memory too.
 template <typename S>
-class PrefillQueries {
+class Queries {
  public:
-  TF_DEVICE PrefillQueries(const PrefillWork<typename S::Type>& work, int head, int first_row) {
+  TF_DEVICE Queries(const PrefillWork<typename S::Type>& work, int head, int first_row) {
     const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
     TF_UNROLL
     for (int tile = 0; tile < S::kTiles; ++tile) {
@@ -85,11 +85,11 @@ class PrefillQueries {
 
 // Of a step: scores, then weights.
 template <typename S>
-using PrefillScores = float[S::kTiles][kStep / 8][4];
+using Scores = float[S::kTiles][kStep / 8][4];
 
 // Of all steps so far.
 template <typename S>
-struct PrefillState {
+struct State {
   float out[S::kTiles][S::kHeadDim / 8][4] = {};
   float base[S::kTiles][2];
   float sum[S::kTiles][2] = {};  // of this thread's keys
@@ -97,7 +97,7 @@ struct PrefillState {
 
 // scores += q.k. What the threads load of a tile of keys lies as the tile does, in 32 banks.
 template <typename S>
-TF_DEVICE void AddScores(PrefillScores<S>& scores, PrefillQueries<S>& queries, const std::byte* keys) {
+TF_DEVICE void AddScores(Scores<S>& scores, Queries<S>& queries, const std::byte* keys) {
   constexpr int kKeyTiles = kStep / kKeyTile, kProducts = kKeyTiles * S::kDepth;
   const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
   const auto* const words = reinterpret_cast<const uint32_t*>(keys) + t * kKeyTile + g;
@@ -123,7 +123,7 @@ TF_DEVICE void AddScores(PrefillScores<S>& scores, PrefillQueries<S>& queries, c
 // Gives keys that a row does not see the score kUnseen. The warp's first row sees `seen` keys of the step, each row
 // `growth` more than the one before.
 template <typename S>
-TF_DEVICE void MaskScores(PrefillScores<S>& scores, int seen, int growth) {
+TF_DEVICE void MaskScores(Scores<S>& scores, int seen, int growth) {
   const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
   TF_UNROLL
   for (int tile = 0; tile < S::kTiles; ++tile) {
@@ -140,7 +140,7 @@ TF_DEVICE void MaskScores(PrefillScores<S>& scores, int seen, int growth) {
 
 // Makes weights of scores.
 template <typename S>
-TF_DEVICE void Weigh(PrefillState<S>& state, PrefillScores<S>& scores) {
+TF_DEVICE void Weigh(State<S>& state, Scores<S>& scores) {
   float correction[S::kTiles][2];
   bool moved = false;
   TF_UNROLL
@@ -179,7 +179,7 @@ TF_DEVICE void Weigh(PrefillState<S>& state, PrefillScores<S>& scores) {
 
 // out += weights * values. Operands are 16 keys of 16 columns; each is loaded while the one before is at work.
 template <typename S>
-TF_DEVICE void AddValues(PrefillState<S>& state, const PrefillScores<S>& weights, const std::byte* values) {
+TF_DEVICE void AddValues(State<S>& state, const Scores<S>& weights, const std::byte* values) {
   constexpr int kProducts = kStep / 16 * S::kDepth;
   values += gpu::LaneIndex() % 16 * S::kValueRowBytes + gpu::LaneIndex() / 16 * 16;  // that this thread names
   uint32_t a[S::kTiles][4], b[2][4];
@@ -206,8 +206,7 @@ TF_DEVICE void AddValues(PrefillState<S>& state, const PrefillScores<S>& weights
 
 // Writes the outputs of the warp's rows, divided by their sums of weights.
 template <typename S>
-TF_DEVICE void StoreRows(const PrefillWork<typename S::Type>& work, const PrefillState<S>& state, int head,
-                         int first_row) {
+TF_DEVICE void StoreRows(const PrefillWork<typename S::Type>& work, const State<S>& state, int head, int first_row) {
   const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
   TF_UNROLL
   for (int tile = 0; tile < S::kTiles; ++tile) {
@@ -229,4 +228,4 @@ TF_DEVICE void StoreRows(const PrefillWork<typename S::Type>& work, const Prefil
   }
 }
 
-}  // namespace triforce
+}  // namespace triforce::prefill

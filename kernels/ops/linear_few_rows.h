@@ -66,6 +66,8 @@ template <typename T>
 TF_KERNEL(256)
 PackRowsKernel(const float* x, int64_t x_stride, int64_t rows, int64_t in_features, int tiles, gpu::Words4* packed,
                int64_t count) {
+  gpu::AllowNext();
+  gpu::AwaitPrevious();
   const int64_t i = gpu::BlockX() * 256 + gpu::ThreadIndex();
   if (i >= count) return;
   const int lane = static_cast<int>(i % gpu::kWarpThreads);
@@ -117,6 +119,12 @@ struct StepCopies {
 
   // `stage`: this lane's 16 bytes of its first pieces.
   TF_DEVICE void StartNext(std::byte* stage) {
+    StartWeights(stage);
+    StartX(stage);
+  }
+
+  // The two parts of that.
+  TF_DEVICE void StartWeights(std::byte* stage) {
     constexpr int kInputsApart = 8 / kChunks;  // of a lane's pieces
     TF_UNROLL for (int i = 0; i < Shape::kWeightPieces; ++i) {
       gpu::CopyAsync16(stage + i * kWarpPiecesBytes, weights + i * kInputsApart * kPanelWidth,
@@ -124,6 +132,8 @@ struct StepCopies {
     }
     weights += kWarpsInputs * kPanelWidth;
     inputs_left -= kWarpsInputs;
+  }
+  TF_DEVICE void StartX(std::byte* stage) {
     stage += Shape::kWeightPieces * kWarpPiecesBytes;
     TF_UNROLL for (int i = 0; i < Shape::kXPieces; ++i) {
       if constexpr (kDirect) {
@@ -261,10 +271,16 @@ FewRowsKernel(FewRowsArgs<T> args) {
   StepCopies<T, kChunks, kTiles, kDirect> copies(args);
   const int all_steps = static_cast<int>((args.in_features + kStepInputs - 1) / kStepInputs);
   const int steps = (all_steps - gpu::WarpIndex() + kFewWarps - 1) / kFewWarps;  // of this warp
+  // Weights do not wait for the kernel that writes x. They are all of the first group.
   TF_UNROLL for (int i = 0; i + 1 < Shape::kStages; ++i) {
-    if (i < steps) copies.StartNext(lane_ring + i * Shape::kStageBytes);
+    if (i < steps) copies.StartWeights(lane_ring + i * Shape::kStageBytes);
+  }
+  gpu::AwaitPrevious();
+  TF_UNROLL for (int i = 0; i + 1 < Shape::kStages; ++i) {
+    if (i < steps) copies.StartX(lane_ring + i * Shape::kStageBytes);
     gpu::CommitCopies();
   }
+  gpu::AllowNext();
   const TileOutputs<Shape> outputs(args.epilogue, args.rows);
   float residuals[TileOutputs<Shape>::kItems] = {};
   outputs.LoadResiduals(0, residuals);

@@ -69,6 +69,43 @@ TEST_CASE("simulator: a reduction is right whatever the order of threads, and wr
   CHECK(wrong >= 19);
 }
 
+// Twice: warps put their sums into shared memory, threads add them up. out[round] = the sum of round + ThreadIndex().
+constexpr int kManyThreads = 512;
+template <bool kWithBarrier>
+TF_KERNEL(kManyThreads) TwoSumsKernel(int32_t* out) {
+  int32_t* const warps = gpu::Shared<int32_t>();
+  for (int round = 0; round < 2; ++round) {
+    int32_t sum = round + gpu::ThreadIndex();
+    for (int mask = 16; mask > 0; mask /= 2) sum += gpu::ShuffleXor(sum, mask);
+    if (gpu::LaneIndex() == 0) warps[gpu::WarpIndex()] = sum;
+    gpu::SyncThreads();
+    int32_t all = 0;
+    for (int warp = 0; warp < kManyThreads / 32; ++warp) all += warps[warp];
+    if (gpu::ThreadIndex() == 0) out[round] = all;
+    if (kWithBarrier) gpu::SyncThreads();
+  }
+}
+
+template <bool kWithBarrier>
+bool TwoSumsAreRight(uint64_t seed) {
+  Gpu gpu;
+  int32_t* const out = gpu.New<int32_t>(2);
+  gpu::SetSimSeed(seed);
+  Launch<TwoSumsKernel<kWithBarrier>>(gpu.lane(), "sums", {.threads = kManyThreads, .shared_bytes = kManyThreads / 8},
+                                      out);
+  const int32_t expected = kManyThreads * (kManyThreads - 1) / 2;
+  return out[0] == expected && out[1] == expected + kManyThreads;
+}
+
+TEST_CASE("simulator: a warp that runs ahead overwrites what others have not read") {
+  int wrong = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CHECK(TwoSumsAreRight<true>(seed));
+    wrong += !TwoSumsAreRight<false>(seed);
+  }
+  CHECK(wrong >= 3);
+}
+
 TF_KERNEL(kThreads) BarrierInABranchKernel() {
   if (gpu::ThreadIndex() < 40) gpu::SyncThreads();
 }
@@ -128,6 +165,7 @@ TF_KERNEL(kThreads) CopyAsyncKernel(const float* from, float* to) {
   gpu::SyncThreads();
   const int other = kThreads - 1 - i;
   for (int e = 0; e < 8; ++e) to[i * 8 + e] = gpu::Shared<float>()[(e / 4 * kThreads + other) * 4 + e % 4];
+  gpu::SyncThreads();  // a thread's end is a wait, too
 }
 
 TEST_CASE("simulator: what was copied asynchronously is there behind its wait, and not before") {

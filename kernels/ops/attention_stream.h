@@ -61,9 +61,9 @@ class Stream {
  public:
   // `seen`: of the entry's keys, those that somebody of the block sees.
   TF_DEVICE Stream(int part, int tile, int seen)
-      : table_(gpu::Shared<int64_t>(S::kTable) + part * kGroupTiles),
-        keys_(RingOf(part) + KeyPlace() * 16),
-        values_(RingOf(part) + ValuePlace() * 16),
+      : first_tile_(part * kGroupTiles),
+        ring_(S::kRing + part * S::kPartBytes),
+        places_(KeyPlace() | ValuePlace() << 8),
         first_piece_(tile),
         seen_(seen - part * kGroupKeys) {}
 
@@ -89,8 +89,6 @@ class Stream {
   }
 
  private:
-  TF_DEVICE static std::byte* RingOf(int part) { return gpu::Shared<std::byte>(S::kRing) + part * S::kPartBytes; }
-
   // Which of a warp's pieces of 16 bytes is a lane's. What are neighbours in memory are neighbours here, so that each
   // sector of 32 bytes is fetched once: in the order of lanes it was fetched twice, and the second cache was the limit
   // (docs/gpu.md). Eight lanes in a row have all banks.
@@ -103,8 +101,12 @@ class Stream {
     return t * 8 + (g / 2 + t) % 4 * 2 + g % 2;
   }
 
+  // Where a tile of the part's lies.
+  TF_DEVICE int64_t Tile(int tile) const { return gpu::Shared<int64_t>(S::kTable)[first_tile_ + tile]; }
+
   TF_DEVICE std::byte* Slot(int n) const {
-    return (n < S::kAll / 2 ? keys_ : values_) + n % (S::kStages * S::kStageBundles) * kBundleBytes;
+    const int place = n < S::kAll / 2 ? places_ & 0xff : places_ >> 8;
+    return gpu::Shared<std::byte>(ring_ + n % (S::kStages * S::kStageBundles) * kBundleBytes + place * 16);
   }
 
   TF_DEVICE void CopyStage(int stage) const {
@@ -123,7 +125,7 @@ class Stream {
     const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
     const int tile = group * (kParts * kGroupTiles) + g / 2;
     const int64_t from =
-        table_[tile] + (bundle * kPieces + first_piece_) * (4 * kPairBytes) + t * kPairBytes + g % 2 * 16;
+        Tile(tile) + (bundle * kPieces + first_piece_) * (4 * kPairBytes) + t * kPairBytes + g % 2 * 16;
     std::byte* const to = Slot(n) + first_piece_ * kPieceBytes;
     TF_UNROLL
     for (int i = 0; i < kPieces; i += S::kTiles) {
@@ -137,7 +139,7 @@ class Stream {
     const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
     const int tile = group * (kParts * kGroupTiles) + t;
     const int row = bundle / S::kColumns * kPieces + first_piece_;
-    const int64_t from = table_[tile] + (kKvBlock + row) * kRowBytes + bundle % S::kColumns * 128 + g * 16;
+    const int64_t from = Tile(tile) + (kKvBlock + row) * kRowBytes + bundle % S::kColumns * 128 + g * 16;
     std::byte* const to = Slot(n) + first_piece_ * kPieceBytes;
     TF_UNROLL
     for (int i = 0; i < kPieces; i += S::kTiles) {
@@ -146,8 +148,9 @@ class Stream {
     }
   }
 
-  const int64_t* const table_;  // from the part's first tile on
-  std::byte *const keys_, *const values_;  // this lane's first piece of each
+  const int first_tile_;   // of the part
+  const int ring_;         // the part's, in shared memory
+  const int places_;       // KeyPlace and ValuePlace, in one register
   const int first_piece_;       // that this warp copies, of each bundle
   const int seen_;              // counted from the part's first key
 };

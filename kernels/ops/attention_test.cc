@@ -143,7 +143,8 @@ TEST_CASE("attention equals its reference: types, heads, lengths around tiles, s
 
 TEST_CASE("attention: a row's bits do not depend on the rows around it") {
   ForEachDevice([](OpTest& test) {
-    for (const Case& c : {kCases[0], kCases[1], kCases[3], kCases[6]}) {
+    for (Case c : {kCases[0], kCases[1], kCases[3], kCases[6]}) {
+      if (test.simulated()) c = {c.dtype, c.heads / c.kv_heads, 1, c.head_dim};
       const KvView kv = RandomKv(test, c, 620, 1024);
       const TensorView q = test.Random(DType::kF32, {512, c.heads, c.head_dim}, 3);
       const auto args = [&](int64_t first, int64_t rows) {
@@ -164,8 +165,9 @@ TEST_CASE("attention: bits do not depend on where the KV lies, cut at any entry"
     const int64_t tokens = test.simulated() ? 1100 : 1900;
     const KvView kv = RandomKv(test, c, tokens, KvBlocks(tokens) * kKvBlock);
     const TensorView q = test.Random(DType::kF32, {5, c.heads, c.head_dim}, 3);
-    const AttentionArgs args{q, kv, tokens - 3, true, 0.125f};
+    const AttentionArgs args{q, kv, tokens - 4, true, 0.125f};
     const std::vector<float> whole = Decode(test, args);
+    CHECK(MaxDifference(whole, whole) == 0);  // nothing that is not finite
     const Memory memory(test, args);
     for (int64_t cut = 1; cut < kv.entries(); ++cut) {
       for (int64_t end : {cut, std::min(cut + 2, kv.entries())}) {
@@ -313,7 +315,7 @@ TEST_CASE("attention: query vectors that the KV's type does not hold are rounded
 
 TEST_CASE("attention merge: many blocks, far apart, some empty; its bits do not depend on cuts") {
   ForEachDevice([](OpTest& test) {
-    const int64_t kv_heads = 2, group = 2, rows = 2, blocks = 150, head_dim = 40;
+    const int64_t kv_heads = 2, group = 2, rows = 2, blocks = 160, head_dim = 40;
     const int64_t heads = kv_heads * group, entries = blocks * kv_heads;
     std::vector<float> max = RandomNormal(entries * rows * group, 1, 30.0f);
     std::vector<float> sum = RandomNormal(entries * rows * group, 2), out = RandomNormal(sum.size() * head_dim, 3);
@@ -323,6 +325,12 @@ TEST_CASE("attention merge: many blocks, far apart, some empty; its bits do not 
       max[i] = -std::numeric_limits<float>::infinity();
       sum[i] = 0;
       std::fill_n(&out[i * head_dim], head_dim, 0.0f);
+    }
+    // An element that is negative, then underflows to -0.
+    for (size_t i = 0; i < sum.size(); ++i) {
+      const size_t block = i / (kv_heads * rows * group);
+      out[i * head_dim] = block < 100 ? -std::abs(out[i * head_dim]) : -0.0f;
+      if (block == 100) max[i] = 300, sum[i] = 1;
     }
     const AttentionPartials partials{test.From(out, DType::kF32, {entries, rows, group, head_dim}),
                                      test.From(max, DType::kF32, {entries, rows, group}),
@@ -369,7 +377,7 @@ TEST_CASE("attention merge: many blocks, far apart, some empty; its bits do not 
       CHECK(whole[rows * heads * (head_dim + 1) + item] == doctest::Approx(weight).epsilon(4 * blocks * 0x1p-24));
     }
     const std::vector<float> open = merged({0, entries}, false);
-    for (const int64_t cut : {1, 2, 3, 64, 65, 128, 130, 257, 299}) {
+    for (const int64_t cut : {1, 2, 3, 64, 65, 128, 130, 257, 319}) {
       for (const int64_t next : {cut, std::min(cut + 1, entries), std::min(cut + 67, entries)}) {
         CAPTURE(cut);
         CAPTURE(next);

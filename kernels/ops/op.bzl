@@ -2,7 +2,7 @@
 
 load("//third_party/cuda:cuda_library.bzl", "cuda_library")
 
-def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None, cuda_hdrs = [], deps = [], test_srcs = None, test_ops = []):
+def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None, cuda_hdrs = [], may_spill = "", deps = [], test_srcs = None, test_ops = []):
     """NAME.h, NAME.cc, NAME_cpu.cc, NAME_cuda.cu and NAME_test.cc.
 
     They become //kernels/ops:NAME, the op without its CUDA kernels; NAME_cuda, those; NAME_sim, those compiled for the
@@ -16,6 +16,7 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None
       cpu_hdrs: headers that NAME_cpu.cc includes once per SIMD target.
       cuda_srcs: the .cu files, where they are not NAME_cuda.cu alone.
       cuda_hdrs: headers that they share.
+      may_spill: of kernels' mangled names (cuda_library).
       deps: of the library, besides kernels/core.
       test_srcs: where they are not NAME_test.cc alone.
       test_ops: ops that the test uses besides.
@@ -49,6 +50,7 @@ def op(name, has_cpu_file = True, cpu_srcs = [], cpu_hdrs = [], cuda_srcs = None
         name = name + "_cuda",
         srcs = kernels,
         hdrs = cuda_hdrs,
+        may_spill = may_spill,
         alwayslink = True,
         deps = [
             ":" + name,

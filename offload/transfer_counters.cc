@@ -38,4 +38,20 @@ int64_t TransferCounters::bytes(Direction direction) const {
   return sum;
 }
 
+void TransferCounters::Add(const TransferCounters& other) {
+  for (const Direction direction : kDirections) {
+    for (const Purpose purpose : kPurposes) Of(direction, purpose) += other.bytes(direction, purpose);
+  }
+  unused_bytes_ += other.unused_bytes_;
+}
+
+TransferCounters TransferCounters::Since(const TransferCounters& before) const {
+  TransferCounters since = *this;
+  for (const Direction direction : kDirections) {
+    for (const Purpose purpose : kPurposes) since.Of(direction, purpose) -= before.bytes(direction, purpose);
+  }
+  since.unused_bytes_ -= before.unused_bytes_;
+  return since;
+}
+
 }  // namespace triforce

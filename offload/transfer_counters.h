@@ -31,6 +31,9 @@ class TransferCounters {
   }
   int64_t bytes(Direction direction) const;  // for all purposes
   int64_t unused_bytes() const { return unused_bytes_; }
+  void Add(const TransferCounters& other);
+  // What was added behind `before`, an earlier state of the same counters.
+  TransferCounters Since(const TransferCounters& before) const;
 
  private:
   int64_t& Of(Direction direction, Purpose purpose) {

@@ -56,12 +56,16 @@ class Sequence final : public Passes {
   void Run() {
     const auto session = engine_.NewSession();
     const auto begin = std::chrono::steady_clock::now();
+    const TransferCounters transfers = engine_.transfers();
+    const WaitTimes waits = engine_.wait_times();
     const TensorView logits = TakePrompt(*session);
     if (!logits) {
       output_.generation.reason = FinishReason::kInterrupted;
       return;
     }
     engine_.lane().Synchronize();
+    output_.prefill_transfers = engine_.transfers().Since(transfers);
+    output_.prefill_waits = engine_.wait_times().Since(waits);
     const bool retrieves = job_.options.speculation.mode.retrieval;
     const RetrievalStats before = retrieves ? session->retrieval_stats() : RetrievalStats();
     const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;

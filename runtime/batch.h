@@ -32,6 +32,9 @@ struct BatchJob {
 struct BatchOutput {
   Generation generation;
   double prefill_ms = 0;
+  // What taking in the prompt, or copying it, has moved and waited for.
+  TransferCounters prefill_transfers;
+  WaitTimes prefill_waits;
   RetrievalStats retrieval;  // where there is a retrieval cache
 };
 

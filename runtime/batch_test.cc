@@ -109,6 +109,34 @@ TEST_CASE("weights that stream cross the link once for all sequences of a pass")
   CHECK(together < alone + alone / 4);
 }
 
+TEST_CASE("what a prompt moves is told apart from what decoding moves") {
+  Engine source(BatchEngine());
+  EngineOptions options = BatchEngine();
+  options.plan.options.resident_kv_bytes = 0;
+  Engine engine(options);
+  std::vector<BatchJob> jobs = Jobs(Mode("none"), 0);
+  jobs.resize(1);
+  const auto prefilled = source.NewSession();
+  prefilled->Append(jobs[0].prompt);
+  jobs[0].copy_of = prefilled.get();
+  const auto link_bytes = [](const TransferCounters& counters) { return counters.bytes(Direction::kHostToDevice); };
+  int64_t alone = 0;
+  {
+    const auto session = engine.NewSession();
+    session->CopyFrom(*prefilled);
+    const TensorView logits = session->AppendLastAgain(std::ssize(jobs[0].prompt));
+    const TransferCounters before = engine.transfers();
+    Generate(*session, engine, logits, jobs[0].options, nullptr, {});
+    alone = link_bytes(engine.transfers().Since(before));
+  }
+  const TransferCounters before = engine.transfers();
+  const BatchOutput output = GenerateBatch(engine, jobs, {}).at(0);
+  const int64_t prompt = link_bytes(output.prefill_transfers);
+  CHECK(alone > 0);
+  CHECK(prompt > 0);
+  CHECK(link_bytes(engine.transfers().Since(before)) - prompt == alone);
+}
+
 TEST_CASE("jobs join as others finish, each told of at its end") {
   Engine engine(BatchEngine(2));
   const std::vector<BatchJob> jobs = Jobs(Mode("hierarchy"), 0.8f);

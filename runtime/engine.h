@@ -69,6 +69,10 @@ struct PeakBytes {
 struct WaitTimes {
   double compute_ms = 0;
   double copy_ms = 0;
+
+  void Add(const WaitTimes& other) { compute_ms += other.compute_ms, copy_ms += other.copy_ms; }
+  // What was added behind `before`, an earlier state.
+  WaitTimes Since(const WaitTimes& before) const { return {compute_ms - before.compute_ms, copy_ms - before.copy_ms}; }
 };
 
 // What a sequence wants of a pass: its next tokens taken in, and the logits behind the last `rows` of them.

@@ -20,31 +20,26 @@ namespace {
 // Of a turn that does not count.
 constexpr int64_t kWarmupTokens = 16;
 
-// What an engine has moved and waited for since it was made.
+// What an engine has moved and waited for since it was made, or behind another state of it.
 struct Counted {
-  int64_t link_bytes = 0, guest_bytes = 0, disk_bytes = 0;
+  TransferCounters transfers;
   WaitTimes waits;
-};
 
-Counted Count(const Engine& engine) {
-  const TransferCounters& transfers = engine.transfers();
-  return {.link_bytes = transfers.bytes(Direction::kHostToDevice),
-          .guest_bytes = transfers.bytes(Direction::kHostToDevice, Purpose::kGuests),
-          .disk_bytes = transfers.bytes(Direction::kDiskRead),
-          .waits = engine.wait_times()};
-}
+  static Counted Of(const Engine& engine) { return {engine.transfers(), engine.wait_times()}; }
+  Counted Since(const Counted& before) const { return {transfers.Since(before.transfers), waits.Since(before.waits)}; }
+};
 
 void AddSelections(const RetrievalStats& retrieval, BenchTurn& turn) {
   turn.selections += retrieval.selections;
   turn.select_ms += retrieval.select_ms;
 }
 
-void WriteDifference(const Counted& before, const Counted& after, BenchTurn& turn) {
-  turn.link_bytes = after.link_bytes - before.link_bytes;
-  turn.guest_bytes = after.guest_bytes - before.guest_bytes;
-  turn.disk_bytes = after.disk_bytes - before.disk_bytes;
-  turn.compute_wait_ms = after.waits.compute_ms - before.waits.compute_ms;
-  turn.copy_wait_ms = after.waits.copy_ms - before.waits.copy_ms;
+void Write(const Counted& counted, BenchTurn& turn) {
+  turn.link_bytes = counted.transfers.bytes(Direction::kHostToDevice);
+  turn.guest_bytes = counted.transfers.bytes(Direction::kHostToDevice, Purpose::kGuests);
+  turn.disk_bytes = counted.transfers.bytes(Direction::kDiskRead);
+  turn.compute_wait_ms = counted.waits.compute_ms;
+  turn.copy_wait_ms = counted.waits.copy_ms;
 }
 
 }  // namespace
@@ -132,9 +127,9 @@ void BenchRun::DecodeOne(BenchEngines::Running& running, const Session& source, 
   const TensorView logits = session->AppendLastAgain(running.setup.context);
   engine.lane().Synchronize();
   const RetrievalStats before = options.speculation.mode.retrieval ? session->retrieval_stats() : RetrievalStats();
-  const Counted counted = Count(engine);
+  const Counted before_decoding = Counted::Of(engine);
   Generation generation = Generate(*session, engine, logits, options, nullptr, {}, stop_);
-  WriteDifference(counted, Count(engine), turn);
+  Write(Counted::Of(engine).Since(before_decoding), turn);
   if (options.speculation.mode.retrieval) AddSelections(session->retrieval_stats().Since(before), turn);
   turn.tokens = std::move(generation.tokens);
   turn.prepare_ms = generation.prepare_ms;
@@ -153,20 +148,25 @@ void BenchRun::DecodeBatch(BenchEngines::Running& running, const Session& source
     jobs[i].options.sequence = static_cast<uint32_t>(i);
     jobs[i].copy_of = &source;
   }
-  const Counted counted = Count(engine);
+  const Counted at_begin = Counted::Of(engine);
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<BatchOutput> outputs = GenerateBatch(engine, jobs, {.stop = stop_});
   turn.decode_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-  WriteDifference(counted, Count(engine), turn);
+  const Counted all = Counted::Of(engine).Since(at_begin);
+  Counted prefill;
   turn.sequences = conditions_.batch;
   for (const BatchOutput& output : outputs) {
     const Generation& g = output.generation;
     turn.tokens.insert(turn.tokens.end(), g.tokens.begin(), g.tokens.end());
     turn.prepare_ms += g.prepare_ms;
-    turn.decode_ms -= output.prefill_ms;  // before any of them decodes
+    // Before any of them decodes.
+    turn.decode_ms -= output.prefill_ms;
+    prefill.transfers.Add(output.prefill_transfers);
+    prefill.waits.Add(output.prefill_waits);
     AddReports(turn.proposers, g.proposers);
     AddSelections(output.retrieval, turn);
   }
+  Write(all.Since(prefill), turn);
 }
 
 void BenchRun::SayProgress(const BenchTurn& turn, size_t configuration, int64_t context, int64_t tokens) {

@@ -72,7 +72,9 @@ void ProposerReport::Add(const ProposerReport& other) {
   tests.Add(other.tests);
   passes += other.passes;
   pass_ms += other.pass_ms;
-  if (lookup && other.lookup) lookup->Add(*other.lookup);
+  if (!other.lookup) return;
+  if (!lookup) lookup.emplace();
+  lookup->Add(*other.lookup);
 }
 
 void AddReports(std::vector<ProposerReport>& sums, std::span<const ProposerReport> more) {

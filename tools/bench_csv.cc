@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "tools/speculation_report.h"
+
 namespace triforce {
 namespace {
 
@@ -13,10 +15,10 @@ using Fields = std::vector<std::pair<std::string, std::string>>;  // name and va
 
 std::string Number(double value) { return fmt::format("{:.6g}", value); }
 
-void AddLevel(const BenchTurn& turn, const std::string& proposer, Fields& fields) {
-  const auto found = std::find_if(turn.proposers.begin(), turn.proposers.end(),
+void AddLevel(const std::vector<ProposerReport>& proposers, const std::string& proposer, Fields& fields) {
+  const auto found = std::find_if(proposers.begin(), proposers.end(),
                                   [&](const ProposerReport& report) { return report.name == proposer; });
-  const bool there = found != turn.proposers.end();
+  const bool there = found != proposers.end();
   fields.emplace_back(proposer + "_tested", there ? fmt::format("{}", found->tests.tested) : "");
   fields.emplace_back(proposer + "_accepted", there ? fmt::format("{}", found->tests.accepted) : "");
   fields.emplace_back(proposer + "_acceptance", there ? Number(found->tests.acceptance()) : "");
@@ -50,7 +52,8 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
       {"verify_passes", fmt::format("{}", verify_passes)},
       {"verify_ms", Number(plain ? turn.decode_ms : full.verify_ms)},
   };
-  for (const char* proposer : {"retrieval", "draft", "ngram"}) AddLevel(turn, proposer, fields);
+  const std::vector<ProposerReport> proposers = ByProposer(turn.proposers);
+  for (const char* proposer : {"retrieval", "draft", "ngram"}) AddLevel(proposers, proposer, fields);
   fields.insert(fields.end(), {{"selections", fmt::format("{}", turn.selections)},
                                {"select_ms", Number(turn.select_ms)},
                                {"link_bytes", fmt::format("{}", turn.link_bytes)},

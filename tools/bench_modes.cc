@@ -20,7 +20,7 @@ struct BenchMode {
   bool by_default;
 };
 
-constexpr std::array<BenchMode, 10> kModes = {{
+constexpr std::array<BenchMode, 12> kModes = {{
     {kPlainResident, "none", "retrieval", false, true},
     {kPlainOffloaded, "none", "retrieval", false, true},
     {"draft", "draft", "retrieval", true, true},
@@ -31,6 +31,8 @@ constexpr std::array<BenchMode, 10> kModes = {{
     {"ngram", "ngram", "retrieval", false, true},
     {"auto", "auto", "retrieval", false, true},
     {"ngram+retrieval", "ngram+retrieval", "retrieval", false, false},
+    {"ngram+draft", "ngram+draft", "retrieval", true, false},
+    {"ngram+hierarchy", "ngram+hierarchy", "retrieval", true, false},
 }};
 
 const BenchMode& ModeNamed(const std::string& name) {

@@ -8,6 +8,7 @@
 
 #include "kernels/core/check.h"
 #include "tools/bench_modes.h"
+#include "tools/speculation_report.h"
 
 namespace triforce {
 namespace {
@@ -80,8 +81,8 @@ class Sums {
     row.compute_wait_ms = Over(compute_wait_ms_, tokens_);
     row.copy_wait_ms = Over(copy_wait_ms_, tokens_);
     row.round.verify = row.verify_ms;
-    for (const ProposerReport& p : proposers_) {
-      if (p.name == "none" || (p.tests.proposed == 0 && p.passes == 0)) continue;
+    for (const ProposerReport& p : ByProposer(proposers_)) {
+      if (p.name == "none" || (p.tests.tested == 0 && p.passes == 0)) continue;
       const bool retrieval = p.name == "retrieval";
       const double ms = std::max(0.0, retrieval ? p.pass_ms - select_ms_ : p.pass_ms);
       row.levels.push_back({.proposer = p.name,

@@ -35,7 +35,7 @@ struct Spread {
 // REQUIRES: at least one.
 Spread SpreadOf(const std::vector<double>& values);
 
-// One level's proposer.
+// One proposer, whoever tested it (ByProposer, speculation_report.h).
 struct LevelRow {
   std::string proposer;
   double acceptance = 0;        // accepted over tested

@@ -101,6 +101,30 @@ TEST_CASE("speed-ups are ratios of medians, with those of each prompt and seed a
   CHECK_FALSE(hierarchy.over_link_limit.has_value());
 }
 
+TEST_CASE("a proposer that two levels have tested is one, and what was looked up stands apart") {
+  BenchResults results = Results();
+  for (BenchTurn& turn : results.turns) {
+    if (turn.proposers.empty()) continue;
+    turn.proposers[1].name = "draft+ngram";
+    turn.proposers[1].lookup = NgramDraftStats{.lookups = 5, .drafts = 20, .tested = 40, .accepted = 10};
+    const LevelStats straight{.rounds = 4, .proposed = 50, .tested = 40, .accepted = 35, .handed_out = 39};
+    turn.proposers.push_back({"draft+ngram", "full", straight, 0, 0});
+  }
+  const BenchReport report = MakeBenchReport(results);
+  const BenchRow& row = report.rows[2];
+  REQUIRE(row.levels.size() == 3);
+  CHECK(row.level("draft")->acceptance == doctest::Approx((30 + 35 - 10) / 60.0));
+  CHECK(row.level("ngram")->acceptance == doctest::Approx(0.25));
+  CHECK(row.level("draft")->passes_per_token == doctest::Approx(60.0 / kTokens));
+  CHECK(row.tokens_per_verify == doctest::Approx(139.0 / 14));
+  const std::string csv = BenchCsv(results, report);
+  CHECK(Contains(csv, ",60,55,0.916667,60,"));  // draft_tested, _accepted, _acceptance, _passes
+  CHECK(Contains(csv, ",40,10,0.25,0,"));       // ngram_...
+  const std::vector<BenchTable> tables = MakeBenchTables(results, report);
+  CHECK(tables[1].rows[2][4] == "0.917");
+  CHECK(tables[1].rows[2][5] == "0.250");
+}
+
 TEST_CASE("figures of levels and parts of a round are sums over sums") {
   const BenchReport report = MakeBenchReport(Results());
   const BenchRow& row = report.rows[2];

@@ -3,9 +3,20 @@
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 namespace triforce {
 namespace {
+
+// The one of that name, made where it is missing.
+ProposerReport& Named(const std::string& name, std::vector<ProposerReport>& reports) {
+  for (ProposerReport& report : reports) {
+    if (report.name == name) return report;
+  }
+  reports.push_back({.name = name, .verifier = "", .tests = {}});
+  return reports.back();
+}
 
 double Per(double sum, int64_t count) { return count == 0 ? 0 : sum / static_cast<double>(count); }
 
@@ -28,7 +39,11 @@ std::string SpeculationLines(std::span<const ProposerReport> reports) {
                          r.tests.tested, r.tests.tokens_per_round());
     if (r.passes > 0) lines += fmt::format(", {} passes of {:.2f} ms", r.passes, Per(r.pass_ms, r.passes));
     if (r.lookup) {
-      const int64_t tested = r.tests.tested - r.lookup->tested, accepted = r.tests.accepted - r.lookup->accepted;
+      LevelStats all;  // lookups count whoever tested them
+      for (const ProposerReport& other : reports) {
+        if (other.name == r.name) all.Add(other.tests);
+      }
+      const int64_t tested = all.tested - r.lookup->tested, accepted = all.accepted - r.lookup->accepted;
       lines += fmt::format("; looked up: accepted {:.2f} ({}/{}) in {} of {} calls, drafted: {:.2f} ({}/{})",
                            Per(static_cast<double>(r.lookup->accepted), r.lookup->tested), r.lookup->accepted,
                            r.lookup->tested, r.lookup->lookups, r.lookup->lookups + r.lookup->drafts,
@@ -37,6 +52,24 @@ std::string SpeculationLines(std::span<const ProposerReport> reports) {
     lines += "\n";
   }
   return lines;
+}
+
+std::vector<ProposerReport> ByProposer(std::span<const ProposerReport> reports) {
+  std::vector<ProposerReport> sums;
+  for (ProposerReport report : reports) {
+    if (report.name == "draft+ngram") report.name = "draft";
+    Named(report.name, sums).Add(report);
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const std::optional<NgramDraftStats> lookup = std::exchange(sums[i].lookup, {});
+    if (!lookup) continue;
+    sums[i].tests.tested -= lookup->tested;
+    sums[i].tests.accepted -= lookup->accepted;
+    ProposerReport& looked_up = Named("ngram", sums);
+    looked_up.tests.tested += lookup->tested;
+    looked_up.tests.accepted += lookup->accepted;
+  }
+  return sums;
 }
 
 nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const RetrievalStats* retrieval) {

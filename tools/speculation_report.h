@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/engine.h"
 #include "runtime/speculation.h"
@@ -13,6 +14,10 @@ namespace triforce {
 
 // A line per proposer: "retrieval: accepted 0.93 (171/184 tested), 9.4 tokens per round, ..."
 std::string SpeculationLines(std::span<const ProposerReport> reports);
+
+// What each proposer has come to, whoever tested it: one report for each name. Of a "draft+ngram", "draft" has what was
+// drafted, with all of its rounds and passes, and "ngram" what was looked up.
+std::vector<ProposerReport> ByProposer(std::span<const ProposerReport> reports);
 
 // "levels" of --stats-json, from the top down: a level and its proposer each. `retrieval`: null where there is none.
 nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const RetrievalStats* retrieval);

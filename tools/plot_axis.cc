@@ -113,6 +113,13 @@ PlotAxis PlotAxis::Logarithmic(double low, double high, double begin, double end
   return axis;
 }
 
+void PlotAxis::PreferTicksAt(const std::vector<double>& values, double room) {
+  for (size_t i = 1; i < values.size(); ++i) {
+    if (std::abs(Place(values[i]) - Place(values[i - 1])) < room) return;
+  }
+  ticks_ = values;
+}
+
 double PlotAxis::Place(double value) const {
   const double at = log_ ? std::log(value) : value;
   return begin_ + (at - low_) / (high_ - low_) * (end_ - begin_);

@@ -24,6 +24,9 @@ class PlotAxis {
   // Logarithmic, with some room at both ends. REQUIRES: 0 < low <= high.
   static PlotAxis Logarithmic(double low, double high, double begin, double end, int most_ticks);
 
+  // Ticks at `values`, which ascend, in place of round numbers, if labels have so much room that none touches another.
+  void PreferTicksAt(const std::vector<double>& values, double room);
+
   double Place(double value) const;
   const std::vector<double>& ticks() const { return ticks_; }
 

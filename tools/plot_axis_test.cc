@@ -72,6 +72,15 @@ TEST_CASE("an axis begins and ends at ticks and places what lies between") {
   CHECK(log.Place(1000) < 100);
 }
 
+TEST_CASE("ticks stand at the values themselves where their labels have room") {
+  PlotAxis axis = PlotAxis::Logarithmic(256, 8192, 0, 500, 5);
+  const Ticks round = axis.ticks();
+  axis.PreferTicksAt({256, 512, 1024, 2048, 2100, 8192}, 50);
+  CheckTicks(axis.ticks(), round);
+  axis.PreferTicksAt({256, 512, 1024, 2048, 4096, 8192}, 50);
+  CheckTicks(axis.ticks(), {256, 512, 1024, 2048, 4096, 8192});
+}
+
 TEST_CASE("one value makes an axis too") {
   CHECK(PlotAxis::Linear(5, 5, 0, 1, 6).ticks().size() >= 2);
   CHECK(PlotAxis::Linear(0, 0, 0, 1, 6).ticks().front() == 0);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "kernels/core/check.h"
 #include "tools/plot_axis.h"
@@ -18,6 +19,7 @@ constexpr double kLeft = 58, kRight = 16;  // margins
 constexpr double kTitleHeight = 34, kAxisHeight = 48, kLegendLine = 22;
 constexpr double kPlotHeight = 250;
 constexpr double kCharacter = 7.1;  // about the width of one
+constexpr double kTickRoom = 52;    // of a label: "28,000" and some space
 constexpr size_t kColours = 9;
 
 // Nine hues of like lightness on white, and on near black.
@@ -117,6 +119,17 @@ void Measure(const LinePlot& plot, Range& x, Range& y) {
   }
 }
 
+// The places along x, each once.
+std::vector<double> ValuesOf(const LinePlot& plot) {
+  std::set<double> values;
+  for (const PlotSeries& s : plot.series) {
+    for (size_t i = 0; i < s.x.size(); ++i) {
+      if (HasPoint(s, i)) values.insert(s.x[i]);
+    }
+  }
+  return {values.begin(), values.end()};
+}
+
 PlotAxis YAxis(const LinePlot& plot, Range y, double top, double bottom) {
   if (plot.log_y) return PlotAxis::Logarithmic(y.low, y.high, bottom, top, 8);
   const bool close = y.low > 0 && y.low > 0.6 * y.high;
@@ -201,8 +214,10 @@ std::string LinePlotSvg(const LinePlot& plot) {
   if (x_range.empty()) return Nothing(plot.title);
   const double top = kTitleHeight + 24, bottom = top + kPlotHeight, right = kWidth - kRight;
   constexpr double kInset = 14;  // so that the first points do not lie on the axis
-  const PlotAxis x = plot.log_x ? PlotAxis::Logarithmic(x_range.low, x_range.high, kLeft, right, 5)
-                                : PlotAxis::Linear(x_range.low, x_range.high, kLeft + kInset, right - kInset, 6);
+  PlotAxis x = plot.log_x ? PlotAxis::Logarithmic(x_range.low, x_range.high, kLeft, right, 5)
+                          : PlotAxis::Linear(x_range.low, x_range.high, kLeft + kInset, right - kInset, 6);
+  // Doublings are round enough.
+  if (plot.log_x) x.PreferTicksAt(ValuesOf(plot), kTickRoom);
   const PlotAxis y = YAxis(plot, y_range, top, bottom);
   std::string svg = Text(kRight, kTitleHeight + 10, plot.y_label, " class=\"tf-soft\"") + YTicks(y) +
                     XTicks(x, top, bottom, false) +

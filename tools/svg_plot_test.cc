@@ -56,7 +56,7 @@ LinePlot SomeLines() {
                      {.name = "hierarchy", .x = {4096, 16384, 28000}, .y = {4, 9, 14.5}, .low = {}, .high = {}}}};
 }
 
-TEST_CASE("lines: a file of well-formed XML with names, round ticks and tooltips") {
+TEST_CASE("lines: a file of well-formed XML with names, ticks and tooltips") {
   for (const bool log : {false, true}) {
     LinePlot plot = SomeLines();
     plot.log_x = plot.log_y = log;
@@ -67,7 +67,7 @@ TEST_CASE("lines: a file of well-formed XML with names, round ticks and tooltips
     CHECK(Contains(svg, ">plain &lt;offloaded&gt; &amp; &quot;slow&quot;</text>"));
     CHECK(Contains(svg, "<title>hierarchy: 14.5 at 28,000</title>"));
     CHECK(Contains(svg, "150 at 28,000 (149 to 155)</title>"));
-    CHECK(Contains(svg, log ? ">20,000</text>" : ">15,000</text>"));
+    CHECK(Contains(svg, log ? ">16,384</text>" : ">15,000</text>"));
     CHECK(Contains(svg, "prompt, tokens"));
     CHECK(Contains(svg, "prefers-color-scheme:dark"));
     CHECK_FALSE(Contains(svg, "nan"));

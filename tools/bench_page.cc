@@ -29,7 +29,7 @@ h1{font-size:26px;line-height:1.2;margin:0 0 4px}h2{font-size:18px;margin:36px 0
 .plots{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));align-items:start}
 .plots .card{padding:6px}.plots svg{display:block;width:100%;height:auto}
 .scroll{overflow-x:auto;margin:0 0 14px}
-table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
+table{border-collapse:separate;border-spacing:0;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;padding:10px 12px 4px}
 th,td{padding:6px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 th{font-weight:500;color:var(--soft);vertical-align:bottom;border-top:0;line-height:1.25}

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/ops/kv_view.h"
 
 namespace triforce {
 namespace {
@@ -54,6 +55,13 @@ SpeculationPlan PlanFor(const PlanInput& input, const SpeculationShape& shape, c
 RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const AcceptanceRates& rates) {
   return {.bottom = AcceptanceCurve(shape.bottom == Bottom::kNgram ? rates.ngram : rates.draft),
           .retrieval = AcceptanceCurve(rates.retrieval)};
+}
+
+int64_t ChunkTokensFor(int64_t budget_tokens) {
+  constexpr int64_t kMost = 32, kLeastChunks = 16;
+  int64_t tokens = kMost;
+  while (tokens > kKeyTile && budget_tokens / tokens < kLeastChunks) tokens /= 2;
+  return tokens;
 }
 
 PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices) {

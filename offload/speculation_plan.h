@@ -43,6 +43,11 @@ struct SpeculationChoices {
   AcceptanceRates acceptance;
 };
 
+// The tokens of a chunk where nothing is said: 32, as long as a budget holds some of them. Measured, longer chunks are
+// chosen no worse than short ones and cost less: means, selections and lists are shorter, reads longer
+// (docs/decisions.md, "Chunks are a tile or several").
+int64_t ChunkTokensFor(int64_t budget_tokens);
+
 // The input that a plan for `shape` is made from: `input` with what the shape needs. REQUIRES: input.draft where it
 // needs one.
 PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices);

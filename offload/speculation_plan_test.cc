@@ -41,6 +41,14 @@ TEST_CASE("what is fixed stays; what is not there is not chosen") {
   CHECK(none.round.gamma == 0);
 }
 
+TEST_CASE("chunks are long where the budget holds enough of them") {
+  CHECK(ChunkTokensFor(12000) == 32);
+  CHECK(ChunkTokensFor(512) == 32);
+  CHECK(ChunkTokensFor(511) == 16);
+  CHECK(ChunkTokensFor(255) == 8);
+  CHECK(ChunkTokensFor(0) == 8);
+}
+
 TEST_CASE("a lookup beside a draft is planned as the draft alone") {
   const auto plan = [](SpeculationShape::Bottom bottom) {
     return PlanSpeculation(SpeculatingOn4090(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});

@@ -151,8 +151,8 @@ BenchHeader DescribeConditions(const BenchConditionFlags& flags, const BenchCond
   add("draft model", header.draft.empty() ? "none" : header.draft);
   add("prompts", fmt::format("{}", fmt::join(names, ", ")));
   add("prompt tokens", fmt::format("{}", fmt::join(matrix.contexts, ", ")));
-  add("runs", fmt::format("{} tokens each; {} seeds from {} on, {} repeats, {} warm-ups of 16 tokens", flags.predict,
-                          matrix.seeds, matrix.sampling.seed, matrix.repeats, matrix.warmup));
+  add("runs", fmt::format("{} tokens each; seeds from {} on: {}; repeats: {}; warm-ups of 16 tokens: {}", flags.predict,
+                          matrix.sampling.seed, matrix.seeds, matrix.repeats, matrix.warmup));
   add("sampling", Filter(matrix.sampling));
   add("memory", Memory(flags));
   add("link", conditions.link_gbps > 0
@@ -161,7 +161,11 @@ BenchHeader DescribeConditions(const BenchConditionFlags& flags, const BenchCond
                   : fmt::format("{:.1f} GB/s, not throttled", rates.link_to_device_gbps));
   add("rates", fmt::format("device memory {:.1f} GB/s, link {:.1f} GB/s; {}", rates.device_read_gbps,
                            rates.link_to_device_gbps, rates.source));
-  add("KV", fmt::format("{}, chunks of {} tokens", flags.model.kv_type, flags.speculation.chunk_size));
+  std::vector<int64_t> chunks;
+  for (const int64_t context : matrix.contexts) {
+    chunks.push_back(ChunkTokensOfAll(conditions, matrix.configurations, context));
+  }
+  add("KV", fmt::format("{}, chunks of {} tokens", flags.model.kv_type, fmt::join(chunks, ", ")));
   add("budget",
       flags.speculation.budget ? fmt::format("{} tokens", *flags.speculation.budget) : "a tenth of the prompt");
   return header;

@@ -41,6 +41,17 @@ bool SamePlan(const BenchConfiguration& a, const BenchConfiguration& b) {
 
 }  // namespace
 
+int64_t ChunkTokensOfAll(const BenchConditions& conditions, const std::vector<BenchConfiguration>& configurations,
+                         int64_t context) {
+  int64_t least = ChunkTokens(conditions.speculation, context);
+  for (const BenchConfiguration& configuration : configurations) {
+    SpeculationFlags flags = conditions.speculation;
+    if (configuration.budget) flags.budget = configuration.budget;
+    least = std::min(least, ChunkTokens(flags, context));
+  }
+  return least;
+}
+
 BenchLimits LimitsOf(const BenchConditions& conditions) {
   const ModelOptions& model = conditions.model;
   const PlanInput input =
@@ -52,7 +63,11 @@ BenchLimits LimitsOf(const BenchConditions& conditions) {
 
 BenchEngines::BenchEngines(const BenchConditions& conditions, const BenchLimits& limits,
                            const std::vector<BenchConfiguration>& configurations, int64_t context, std::stop_token stop)
-    : conditions_(conditions), limits_(limits), context_(context), stop_(std::move(stop)) {
+    : conditions_(conditions),
+      limits_(limits),
+      context_(context),
+      chunk_tokens_(ChunkTokensOfAll(conditions, configurations, context)),
+      stop_(std::move(stop)) {
   for (size_t i = 0; i < configurations.size(); ++i) {
     size_t same = 0;
     while (same < i && !SamePlan(configurations[same], configurations[i])) ++same;
@@ -66,6 +81,7 @@ BenchEngines::Running BenchEngines::Load(const BenchConfiguration& configuration
   SpeculationFlags flags = conditions_.speculation;
   flags.mode = configuration.spec;
   flags.middle = configuration.middle;
+  flags.chunk_size = chunk_tokens_;
   if (configuration.budget) flags.budget = configuration.budget;
   ChosenSpeculation chosen;
   Running running;
@@ -90,7 +106,8 @@ BenchEngines::Running BenchEngines::Load(const BenchConfiguration& configuration
 
 // Its retrieval cache knows what any other needs to know of a prompt.
 void BenchEngines::LoadSource() {
-  SpeculationFlags flags{.chunk_size = conditions_.speculation.chunk_size};
+  SpeculationFlags flags;
+  flags.chunk_size = chunk_tokens_;
   int64_t budget = 0;
   for (const auto& running : running_) {
     const PlanOptions& options = running->engine->plan().input.options;

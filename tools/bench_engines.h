@@ -32,6 +32,10 @@ struct BenchLimits {
 };
 BenchLimits LimitsOf(const BenchConditions& conditions);
 
+// Of a chunk in all of them, which share a prefill, whose KV is ranked by chunks: the smallest that any would have.
+int64_t ChunkTokensOfAll(const BenchConditions& conditions, const std::vector<BenchConfiguration>& configurations,
+                         int64_t context);
+
 class BenchEngines {
  public:
   struct Running {
@@ -56,7 +60,7 @@ class BenchEngines {
 
   const BenchConditions& conditions_;
   const BenchLimits limits_;
-  const int64_t context_;
+  const int64_t context_, chunk_tokens_;
   const std::stop_token stop_;
   std::vector<std::unique_ptr<Running>> running_;
   std::vector<Running*> of_;  // by configuration

@@ -42,6 +42,15 @@ std::string CheckReselect(const std::string& text) {
 
 }  // namespace
 
+int64_t BudgetTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {
+  const int64_t least = kLeastBudgetChunks * flags.chunk_size.value_or(PlanOptions().chunk_tokens);
+  return flags.budget.value_or(std::max(least, prompt_tokens / kBudgetShare));
+}
+
+int64_t ChunkTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {
+  return flags.chunk_size.value_or(ChunkTokensFor(BudgetTokens(flags, prompt_tokens)));
+}
+
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
   std::vector<std::string> modes = {"auto"};
   for (const std::string_view name : SpeculationModeNames()) modes.emplace_back(name);
@@ -56,8 +65,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->check(CLI::Range(int64_t{0}, kMostGamma));
   app.add_option("--budget", f.budget, "tokens of the retrieval cache; default: a tenth of the prompt")
       ->check(CLI::PositiveNumber);
-  app.add_option("--chunk-size", f.chunk_size, "tokens of a chunk, by which KV is ranked and retrieved")
-      ->capture_default_str();
+  app.add_option("--chunk-size", f.chunk_size,
+                 "tokens of a chunk, by which KV is ranked and retrieved; default: 32, or 16 or 8 for small budgets");
   app.add_option("--middle", f.middle, "what the middle cache holds: retrieval; for comparison streaming, h2o, oracle")
       ->check(CLI::IsMember({"retrieval", "streaming", "h2o", "oracle"}))
       ->capture_default_str();
@@ -78,16 +87,15 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
   if (!flags.draft_model.empty() && (!mode || mode->drafts())) {
     input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(flags.draft_model), Checkpoint(flags.draft_model))};
   }
-  input.options.chunk_tokens = flags.chunk_size;
+  const int64_t prompt = input.context_tokens - input.predict_tokens;
+  input.options.chunk_tokens = ChunkTokens(flags, prompt);
   input.options.pipeline = flags.pipeline;
   input.options.weighs_chunks = flags.middle == "h2o" || flags.middle == "oracle";
-  const int64_t prompt = input.context_tokens - input.predict_tokens;
-  const int64_t least = kLeastBudgetChunks * flags.chunk_size;
   SpeculationChoices choices{.shape = mode,
                              .gamma = flags.gamma,
                              .draft_gamma = flags.draft_gamma,
                              .reselect_tokens = {},
-                             .budget_tokens = flags.budget.value_or(std::max(least, prompt / kBudgetShare)),
+                             .budget_tokens = BudgetTokens(flags, prompt),
                              .acceptance = {}};
   if (flags.reselect != "auto") choices.reselect_tokens = ReselectTokens(flags.reselect);
   const SpeculationPlan found = PlanSpeculation(input, choices);

@@ -18,12 +18,15 @@ namespace triforce {
 struct SpeculationFlags {
   std::string mode = "auto";
   std::string draft_model;
-  std::optional<int64_t> gamma, draft_gamma, budget;
-  int64_t chunk_size = 8;
+  std::optional<int64_t> gamma, draft_gamma, budget, chunk_size;
   std::string middle = "retrieval";
   std::string reselect = "auto";
   bool pipeline = true;
 };
+
+// Of the retrieval cache, if there is to be one, and of a chunk, behind a prompt of so many tokens.
+int64_t BudgetTokens(const SpeculationFlags& flags, int64_t prompt_tokens);
+int64_t ChunkTokens(const SpeculationFlags& flags, int64_t prompt_tokens);
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);
 

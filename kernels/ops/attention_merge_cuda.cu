@@ -33,8 +33,8 @@ struct alignas(16) Step {
 // exp(a - b) for b >= a; 1 where they are equal, if -infinity.
 TF_DEVICE float Factor(float a, float b) { return a == b ? 1.0f : gpu::Exp(a - b); }
 
-// The largest value of the threads up to this one, and `carry`. A barrier of all threads; `warps`, shared memory, a
-// float a warp, is free again behind the next.
+// The largest value of the threads up to this one, and `carry`. `warps`: shared memory, a float a warp, which is free
+// again behind the next barrier.
 TF_DEVICE float LargestUpTo(float value, float carry, float* warps) {
   TF_UNROLL
   for (int step = 1; step < gpu::kWarpThreads; step *= 2) value = gpu::Max(value, gpu::ShuffleUp(value, step));
@@ -95,10 +95,12 @@ MergeKernel(MergeWork work) {
         sum = gpu::Fma(sum, step.old_factor, step.addend);
       }
     }
+    gpu::SyncThreads();
   }
 
   if (mine) out[thread] = work.last && sum != 0 ? total / sum : total;
-  if (thread == 0) {  // others have read them long since, or nothing has changed
+  gpu::SyncThreads();  // all have read the state
+  if (thread == 0) {
     work.max[state] = max;
     work.sum[state] = sum;
   }

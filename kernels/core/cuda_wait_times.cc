@@ -7,7 +7,13 @@ cudaError_t CudaWaitTimes::Wait(cudaStream_t stream, cudaEvent_t event) {
   Harvest();
   if (queued_ - harvested_ == kPairs) return cudaStreamWaitEvent(stream, event, cudaEventWaitDefault);
   std::unique_ptr<Pair>& pair = pairs_[queued_ % kPairs];
-  if (pair == nullptr) pair = std::make_unique<Pair>();
+  if (pair == nullptr) {
+    try {
+      pair = std::make_unique<Pair>();
+    } catch (...) {  // no event is to be had for counting
+      return cudaStreamWaitEvent(stream, event, cudaEventWaitDefault);
+    }
+  }
   cudaError_t code = cudaEventRecord(pair->begin.get(), stream);
   if (code == cudaSuccess) code = cudaStreamWaitEvent(stream, event, cudaEventWaitDefault);
   if (code == cudaSuccess) code = cudaEventRecord(pair->end.get(), stream);

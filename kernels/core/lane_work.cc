@@ -7,10 +7,18 @@ namespace triforce {
 
 void LaneWork::Fail(int64_t number, std::exception_ptr error) {
   static std::atomic<int64_t> times{0};
-  if (claimed_.exchange(true)) return;
-  error_ = std::move(error);
-  time_ = times.fetch_add(1);
-  failed_.store(number, std::memory_order_release);
+  const std::lock_guard lock(mutex_);
+  if (number >= lowest_.number) return;
+  lowest_ = {number, std::move(error), times.fetch_add(1)};
+  if (first_.number == kNone) first_ = lowest_;
+  any_.store(true, std::memory_order_release);
+}
+
+LaneWork::Failed LaneWork::FailedBelow(int64_t end) const {
+  if (!any_.load(std::memory_order_acquire)) return {};
+  const std::lock_guard lock(mutex_);
+  if (first_.number < end) return first_;
+  return lowest_.number < end ? lowest_ : Failed{};
 }
 
 void RestsOn::Add(const std::shared_ptr<LaneWork>& work, int64_t end) {
@@ -27,12 +35,13 @@ void RestsOn::Add(const RestsOn& other) {
 }
 
 std::exception_ptr RestsOn::Failure() const {
-  const LaneWork* first = nullptr;
+  LaneWork::Failed first;
   for (const Entry& entry : entries_) {
-    if (entry.work->failed_.load(std::memory_order_acquire) >= entry.end) continue;
-    if (first == nullptr || entry.work->time_ < first->time_) first = entry.work.get();
+    LaneWork::Failed failed = entry.work->FailedBelow(entry.end);
+    if (failed.number == LaneWork::kNone) continue;
+    if (first.number == LaneWork::kNone || failed.time < first.time) first = std::move(failed);
   }
-  return first == nullptr ? nullptr : first->error_;
+  return first.error;
 }
 
 }  // namespace triforce

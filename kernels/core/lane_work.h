@@ -11,6 +11,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace triforce {
@@ -19,17 +20,25 @@ namespace triforce {
 // them, which may outlive it. Thread-safe.
 class LaneWork {
  public:
-  // Work `number` has failed. Only the first failure counts: what comes behind it is not to be trusted anyway.
+  // Work `number` has failed. What rests on it fails with the failure that came first in time, or, where it does not
+  // rest on that, with the one of the lowest number: a refused call is known before queued work that fails before it.
   void Fail(int64_t number, std::exception_ptr error);
 
  private:
   friend class RestsOn;
   static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
-  std::atomic<bool> claimed_{false};
-  std::exception_ptr error_;  // written before failed_, once
-  int64_t time_ = 0;          // the same; orders failures of all lanes
-  std::atomic<int64_t> failed_{kNone};
+  struct Failed {
+    int64_t number = kNone;
+    std::exception_ptr error;
+    int64_t time = 0;  // orders failures of all lanes
+  };
+  // Of the work below `end`; number kNone where there is none.
+  Failed FailedBelow(int64_t end) const;
+
+  std::atomic<bool> any_{false};  // nearly always false: then there is nothing to lock
+  mutable std::mutex mutex_;
+  Failed first_, lowest_;  // guarded by mutex_
 };
 
 // The works that something rests on, each up to some number. Copying into one that was as large before allocates

@@ -41,7 +41,7 @@ TEST_CASE("a failure goes on to what rests on it at one or more removes, though 
   CHECK(FailureOf(of_c) == "a");
 }
 
-TEST_CASE("of several failures the first in time counts, and of one lane the first alone") {
+TEST_CASE("of several failures the first in time counts, and earlier work's for what rests on that alone") {
   const auto a = std::make_shared<LaneWork>(), b = std::make_shared<LaneWork>();
   RestsOn both;
   both.Add(a, 100);
@@ -52,6 +52,9 @@ TEST_CASE("of several failures the first in time counts, and of one lane the fir
   CHECK(FailureOf(both) == "b");
   RestsOn early;
   early.Add(b, 2);
+  CHECK(FailureOf(early) == "b, later");
+  early.Clear();
+  early.Add(b, 1);
   CHECK(FailureOf(early) == "none");
 }
 

@@ -82,7 +82,7 @@ cublasLtMatmulAlgo_t FindAlgorithm(cublasLtHandle_t handle, const MatmulArgs& ar
     size_t written = 0;
     cublasLtMatmulAlgoConfigGetAttribute(&results[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &splits, sizeof(splits),
                                          &written);
-    if (results[i].state == CUBLAS_STATUS_SUCCESS && splits <= 1) return results[i].algo;
+    if (results[i].state == CUBLAS_STATUS_SUCCESS && (splits == 0 || splits == 1)) return results[i].algo;
   }
   Require(CUBLAS_STATUS_NOT_SUPPORTED, "the choice of an algorithm");
   return {};
@@ -123,6 +123,7 @@ Choice ChoiceFor(int device, const MatmulArgs& args) {
 
 void Matmul(CudaLane& lane, const MatmulArgs& args) {
   if (args.batch == 0 || args.rows == 0) return;
+  const auto stream = static_cast<cudaStream_t>(lane.stream());  // makes the lane's device the current one
   int device = 0;
   lane.Keep(cudaGetDevice(&device), "matmul");
   const Choice choice = ChoiceFor(device, args);
@@ -130,7 +131,7 @@ void Matmul(CudaLane& lane, const MatmulArgs& args) {
   const float one = 1, zero = 0;
   Require(cublasLtMatmul(choice.handle, &product.operation, &one, args.b, &product.b, args.a, &product.a, &zero,
                          args.out, &product.out, args.out, &product.out, &choice.algorithm, nullptr, 0,
-                         static_cast<cudaStream_t>(lane.stream())),
+                         stream),
           "a product");
 }
 

@@ -90,6 +90,7 @@ void PrefillByMma(CudaLane& lane, const AttentionArgs& args, const TensorView& o
   using NarrowShape = Narrow<T, kHeadDim>;
   static_assert(WideShape::kRows == NarrowShape::kRows);
   const PrefillWork<T> work = PrefillWorkOf<T>(args, out, WideShape::kRows);
+  (void)lane.stream();  // makes the lane's device the current one, which is asked next
   const bool many = int64_t{work.heads} * work.row_blocks > lane.multiprocessors();
   if (many && BlocksPerMultiprocessor<PrefillKernel<WideShape>>(WideShape::kThreads, WideShape::kSharedBytes) >= 2) {
     Queue<WideShape>(lane, work);
@@ -103,6 +104,7 @@ void PrefillByMma(CudaLane& lane, const AttentionArgs& args, const TensorView& o
 
 void AttentionPrefillCuda(CudaLane& lane, const AttentionArgs& args, const TensorView& out) {
   WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
+    TF_CHECK(reinterpret_cast<uintptr_t>(args.kv.blocks.data()) % 16 == 0);
     if constexpr (sizeof(T) == 2) {
       if (args.kv.head_dim() == 64) return prefill::PrefillByMma<T, 64>(lane, args, out);
       if (args.kv.head_dim() == 128) return prefill::PrefillByMma<T, 128>(lane, args, out);

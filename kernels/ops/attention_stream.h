@@ -79,7 +79,11 @@ class Stream {
   TF_DEVICE void Await(int n) const {
     if (n % S::kStageBundles != 0) return;
     gpu::WaitCopies<S::kStages - 2>();
-    if constexpr (S::kTiles > 1) gpu::SyncThreads();  // copies of other warps; and they have read the stage before
+    if constexpr (S::kTiles > 1) {
+      gpu::SyncThreads();  // copies of other warps; and they have read the stage before
+    } else {
+      gpu::SyncWarp();  // what this lane has read of the stage before is read
+    }
     CopyStage(n / S::kStageBundles + S::kStages - 1);
   }
 

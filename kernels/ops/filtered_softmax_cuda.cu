@@ -120,7 +120,8 @@ TF_DEVICE uint64_t WriteWeights(const Row& row, const SamplingFilter& filter) {
   most = FoldBlock(most, reinterpret_cast<float*>(Shared().warps), [](float a, float b) { return gpu::Max(a, b); });
   uint64_t units = 0;
   ForRow(row.logits, row.count, [&](int i, float logit) {
-    const float weight = OrderedBits(logit) < least ? 0.0f : gpu::Exp((logit - most) / filter.temperature);
+    // A NaN stays one, whatever its sign.
+    const float weight = OrderedBits(logit) < least && logit == logit ? 0.0f : gpu::Exp((logit - most) / filter.temperature);
     units += Units(weight);
     row.p[i] = weight;
   });

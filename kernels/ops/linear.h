@@ -65,7 +65,8 @@ struct LinearArgs {
 // Queues out = x * W^T + bias + residual (kPlain), or silu(x * Wg^T + bg) * (x * Wu^T + bu) + residual (kGated).
 // Sums are taken in f32: on the CPU by fused multiply-add, in the order of the input features; on CUDA in an order that
 // depends on in_features and the dtype, one for up to 64 rows and one for more, and where weights have 16 bits x is
-// rounded to their type first. REQUIRES: shapes and dtypes as said; on CUDA panels aligned to 16 bytes.
+// rounded to their type first. REQUIRES: shapes and dtypes as said; on CUDA panels aligned to 16 bytes, and
+// written by copies or the host: no kernel that writes them is waited for.
 void Linear(Lane& lane, const LinearArgs& args);
 
 // The same, plainly, in double, on the calling thread. For tests.

@@ -271,7 +271,8 @@ FewRowsKernel(FewRowsArgs<T> args) {
   StepCopies<T, kChunks, kTiles, kDirect> copies(args);
   const int all_steps = static_cast<int>((args.in_features + kStepInputs - 1) / kStepInputs);
   const int steps = (all_steps - gpu::WarpIndex() + kFewWarps - 1) / kFewWarps;  // of this warp
-  // Weights do not wait for the kernel that writes x. They are all of the first group.
+  // Weights do not wait for the kernel that writes x: no kernel writes weights (linear.h). They are all of the first
+  // group.
   TF_UNROLL for (int i = 0; i + 1 < Shape::kStages; ++i) {
     if (i < steps) copies.StartWeights(lane_ring + i * Shape::kStageBytes);
   }

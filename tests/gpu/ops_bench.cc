@@ -14,7 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/cuda_lane.h"
 #include "kernels/core/error.h"
+#include "kernels/core/matmul.h"
 #include "kernels/core/open_device.h"
 #include "kernels/ops/argmax.h"
 #include "kernels/ops/attention.h"
@@ -146,10 +148,20 @@ class OpsBench {
     Add("read bandwidth (2 GiB)", Limit::kRead, static_cast<double>(data.bytes()), 0,
         [=, this] { PeakRead(*lane_, data, sink); });
     // cuBLASLt's rate at a size that suits it.
-    const LinearWeight weight = Weight(LinearForm::kPlain, 8192, 8192);
-    const LinearArgs args{New(DType::kF32, {4096, 8192}), weight, {}, Zeros(DType::kF32, {4096, 8192})};
-    Add("matmul by cuBLASLt, 4096 rows, f16, 8192 x 8192", Limit::kMatmul, 4096.0 * 8192 * 8192, 0,
-        [=, this] { Linear(*lane_, args); });
+    constexpr int64_t kSize = 8192;
+    const TensorView a = New(DType::kF16, {kSize, kSize}), b = New(DType::kF16, {kSize, kSize}),
+                     out = Zeros(DType::kF32, {kSize, kSize});
+    Add("matmul by cuBLASLt, f16, 8192 x 8192 x 8192", Limit::kMatmul, 1.0 * kSize * kSize * kSize, 0, [=, this] {
+      Matmul(*AsCuda(*lane_), {.dtype = DType::kF16,
+                               .batch = 1,
+                               .rows = kSize,
+                               .inner = kSize,
+                               .columns = kSize,
+                               .a = a.data(),
+                               .a_stride = kSize,
+                               .b = b.data(),
+                               .out = out.as<float>()});
+    });
   }
 
   KvView NewKv(int64_t heads, int64_t tokens, int64_t head_dim) {

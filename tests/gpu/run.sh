@@ -36,6 +36,7 @@ folder_of() {
   [ -n "$found" ] && dirname "$found"
 }
 
+gunzip -f $bin/*.gz 2>/dev/null
 if [ ! -x $bin/ops_test ]; then
   say "error: $bin has no binaries; make them where there is a CUDA toolkit: bash tests/gpu/build.sh"
   exit 1

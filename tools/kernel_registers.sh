@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Prints registers and spills of all CUDA kernels, by architecture, as ptxas has reported them to the build. Says so where
+# Builds and links all that has CUDA kernels, and prints their registers and spills, by architecture. Says so where
 # there is no CUDA toolkit. (A kernel that spills fails the build: third_party/cuda/cuda_library.bzl.)
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 source tools/bazel.sh
-bazel_run build //kernels/ops:ptxas_reports || exit 1
+bazel_run build //kernels/ops:ptxas_reports //tests/gpu:binaries || exit 1
 folder=$(bazel info bazel-bin 2>/dev/null)/kernels/ops
 shopt -s nullglob
 reports=("$folder"/*.ptxas)

@@ -121,7 +121,8 @@ TF_DEVICE uint64_t WriteWeights(const Row& row, const SamplingFilter& filter) {
   uint64_t units = 0;
   ForRow(row.logits, row.count, [&](int i, float logit) {
     // A NaN stays one, whatever its sign.
-    const float weight = OrderedBits(logit) < least && logit == logit ? 0.0f : gpu::Exp((logit - most) / filter.temperature);
+    const float weight =
+        OrderedBits(logit) < least && logit == logit ? 0.0f : gpu::Exp((logit - most) / filter.temperature);
     units += Units(weight);
     row.p[i] = weight;
   });

@@ -97,6 +97,9 @@ void ForEachDevice(const std::function<void(OpTest&)>& body) {
     OpTest test(std::make_unique<CpuDevice>(kMemoryLimitBytes));
     body(test);
   });
+#if defined(__SANITIZE_THREAD__)
+  return;  // TSan does not follow the simulator's fibers
+#endif
   if (NewCudaTestDevice == nullptr) return;
   OpTest test(NewCudaTestDevice());
   CAPTURE(test.device().name());

@@ -25,6 +25,12 @@ constexpr double kNewChunks = 0.36;
 constexpr double kTileRead = 0.5;
 // The same of attention to whole blocks: 28 of 34 GB/s (one row, 28,672 tokens x 4 heads of 64, two threads).
 constexpr double kBlockRead = 0.85;
+// Of prefill attention's rate, what attention of a verify pass' rows reaches: 147 of 128 GFLOP/s (16 rows, the same).
+constexpr double kFewRows = 1.15;
+// Reading and arithmetic run side by side, but not quite: so many powers of both are added. One layer of the demo
+// target behind 28,672 tokens, 1 to 8 rows: .83 1.03 1.05 1.11 1.20 1.30 1.56 1.75 ms measured (tools/bench:ops, AMD
+// EPYC), .83 .86 .92 1.03 1.16 1.32 1.49 1.67 by this; the longer of both would be .83 .83 .83 .83 1.00 1.20 1.40 1.60.
+constexpr double kSideBySide = 3;
 constexpr double kOpsPerPass = 8;  // embedding, RoPE's table, final norm, lm_head, the sampler's
 
 class Times {
@@ -79,17 +85,25 @@ class Times {
     return std::ceil(static_cast<double>(plan_.StreamedBytesPerPass()) / static_cast<double>(plan_.ring.slot_bytes));
   }
 
-  // Weights and KV are read once whatever the rows; what the rows multiply costs on top, where that takes longer.
-  // KV is read at `kv_rate` of the device's rate.
+  // Both at once, by the slower of them and a little more.
+  static double SideBySide(double a_ms, double b_ms) {
+    const double longer = std::max(a_ms, b_ms);
+    if (longer == 0) return 0;
+    return longer * std::pow(1 + std::pow(std::min(a_ms, b_ms) / longer, kSideBySide), 1 / kSideBySide);
+  }
+
+  // Weights and KV are read once whatever the rows; beside that the rows multiply. KV is read at `kv_rate` of the
+  // device's rate.
   double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate = kBlockRead) const {
     const double all_rows = static_cast<double>(rows * input_.batch);
     const double group = static_cast<double>(plan_.shard.heads) / static_cast<double>(plan_.shard.kv_heads);
     const double flops = 2 * all_rows * weight_bytes_ / static_cast<double>(SizeOf(plan_.shard.weight_type));
     const double attention_flops = 2 * static_cast<double>(rows) * group * kv_bytes / SizeOf(input_.kv_type);
     const double linear_ms =
-        std::max(Ms(weight_bytes_, rates_.device_read_gbps), flops / (rates_.matmul_gflops * kFlopsPerMsPerGflops));
-    const double attention_ms = std::max(Ms(kv_bytes, kv_rate * rates_.device_read_gbps),
-                                         attention_flops / (rates_.attention_gflops * kFlopsPerMsPerGflops));
+        SideBySide(Ms(weight_bytes_, rates_.device_read_gbps), flops / (rates_.matmul_gflops * kFlopsPerMsPerGflops));
+    const double attention_ms =
+        SideBySide(Ms(kv_bytes, kv_rate * rates_.device_read_gbps),
+                   attention_flops / (kFewRows * rates_.attention_gflops * kFlopsPerMsPerGflops));
     const double layers = static_cast<double>(plan_.shard.layers);
     const double ops = layers * (kOpsPerLayer + 2 * kOpsPerSegment * static_cast<double>(input_.batch)) +
                        kOpsPerSegment * slots + kOpsPerPass;

@@ -107,6 +107,9 @@ TEST_CASE("a plan's costs: a verify pass behind no proposals is plain decoding")
   const PassCosts on_cpu = CostsOf(MakePlan(input));
   CHECK(on_cpu.retrieval_ms.empty());
   CHECK(on_cpu.compute_ms[16] > 2 * on_cpu.compute_ms[0]);
+  // Each row costs something, the first few less than those that arithmetic is the limit of.
+  for (int64_t gamma = 1; gamma <= kMostGamma; ++gamma) CHECK(on_cpu.compute_ms[gamma] > on_cpu.compute_ms[gamma - 1]);
+  CHECK(on_cpu.compute_ms[1] - on_cpu.compute_ms[0] < 0.5 * (on_cpu.compute_ms[16] - on_cpu.compute_ms[15]));
 }
 
 }  // namespace

@@ -12,8 +12,9 @@ namespace {
 
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();
 constexpr int64_t kStagingSlots = 12;
-// Of what a pass streams, the part that a ring holds at most: one in so many. Proposing takes no longer than that.
-constexpr int64_t kRingShare = 4;
+// Of what a pass streams, the part that a ring holds at most: one in so many. Proposing takes a quarter of a pass' link
+// time where all KV streams, and .38 of it where half does (docs/speculation.md).
+constexpr int64_t kRingShare = 2;
 
 // Which weights stay on the device first: the small ones of a layer, so that what streams is one long run.
 constexpr std::array<LayerMatrix, kLayerMatrices> kResidentOrder = {LayerMatrix::kAttentionOut, LayerMatrix::kQkv,

@@ -49,6 +49,26 @@ TEST_CASE("chunks are long where the budget holds enough of them") {
   CHECK(ChunkTokensFor(0) == 8);
 }
 
+TEST_CASE("memory that nothing else wants deepens the ring, up to half of what streams") {
+  PlanInput input = SpeculatingOn4090();
+  input.context_tokens = 12000;
+  input.options.resident_kv_bytes = 0;
+  const SpeculationChoices choices{.budget_tokens = 1024};
+  const auto ring_share = [&](const PlanInput& of) {
+    const Plan plan = MakePlan(InputFor(of, {true, Bottom::kDraft}, choices));
+    return static_cast<double>(plan.ring.slots * plan.ring.slot_bytes) /
+           static_cast<double>(plan.StreamedBytesPerPass());
+  };
+  const double deep = ring_share(input);
+  CHECK(deep < 0.55);
+  CHECK(deep > 0.45);
+  PlanInput short_of_memory = input;
+  short_of_memory.device_bytes = int64_t{17} << 30;
+  CHECK(ring_share(short_of_memory) < 0.9 * deep);
+  input.options.pipeline = false;
+  CHECK(ring_share(input) < 0.2);
+}
+
 TEST_CASE("a lookup beside a draft is planned as the draft alone") {
   const auto plan = [](SpeculationShape::Bottom bottom) {
     return PlanSpeculation(SpeculatingOn4090(), {.shape = SpeculationShape{true, bottom}, .budget_tokens = 12000});

@@ -34,4 +34,6 @@ Rates AssumedRtx4090Rates() {
           .source = "assumed"};
 }
 
+Rates AssumedRates(const std::string& device) { return device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates(); }
+
 }  // namespace triforce

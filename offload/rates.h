@@ -31,5 +31,7 @@ struct Rates {
 // against").
 Rates AssumedCpuRates();
 Rates AssumedRtx4090Rates();
+// The ones for `device`, by its name (open_device.h); every GPU is taken for an RTX 4090.
+Rates AssumedRates(const std::string& device);
 
 }  // namespace triforce

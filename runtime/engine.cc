@@ -11,14 +11,12 @@
 #include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
 #include "models/checkpoint.h"
+#include "offload/default_memory.h"
 #include "runtime/engine_impl.h"
 #include "runtime/model_shape.h"
 
 namespace triforce {
 namespace {
-
-// Of what the system has to give, what a default takes: the rest is for the page cache and others.
-constexpr double kAutoMemoryShare = 0.9;
 
 int ThreadCount(const EngineOptions& options) {
   return options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -32,14 +30,9 @@ PlanInput Complete(const EngineOptions& options, const ModelConfig& config, cons
     input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(draft), Checkpoint(draft))};
   }
   if (input.context_tokens == 0) input.context_tokens = std::min(kDefaultContextTokens, config.max_positions);
-  const auto share = [](int64_t bytes) { return static_cast<int64_t>(kAutoMemoryShare * static_cast<double>(bytes)); };
   input.cpu_device = options.device == "cpu";
-  if (input.device_bytes == 0) input.device_bytes = share(AvailableDeviceBytes(options.device));
-  if (input.host_bytes == 0) {
-    const int64_t available = share(AvailableMemoryBytes());
-    input.host_bytes = input.cpu_device ? std::max<int64_t>(0, available - input.device_bytes) : available;
-  }
-  if (input.rates.source.empty()) input.rates = input.cpu_device ? AssumedCpuRates() : AssumedRtx4090Rates();
+  CompleteMemory(options.device, input);
+  if (input.rates.source.empty()) input.rates = AssumedRates(options.device);
   return input;
 }
 

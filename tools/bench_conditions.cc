@@ -36,7 +36,7 @@ int Threads(const BenchConditionFlags& flags) {
 
 Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
   if (!flags.model.plan.rates.empty()) {
-    const std::optional<Rates> rates = ReadRates(flags.model.plan.rates, RatesNameOf(flags.model.device));
+    const std::optional<Rates> rates = ReadRates(flags.model.plan.rates, *DeviceName(flags.model.device));
     if (rates) return *rates;
     throw Error(ErrorKind::kIo, flags.model.plan.rates,
                 fmt::format("has no rates of the device \"{}\"", flags.model.device),
@@ -49,7 +49,7 @@ Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
                          .working_set_bytes = std::min(std::clamp(4 * LastLevelCacheBytes(), 64 * kMiB, 1024 * kMiB),
                                                        device_bytes / 8),
                          .seconds = kMeasureSeconds,
-                         .assumed = AssumedRatesOf(flags.model.device),
+                         .assumed = AssumedRates(flags.model.device),
                          .between_rounds = [&] {
                            if (stop.stop_requested()) throw Interrupted{};
                          }};

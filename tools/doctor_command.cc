@@ -122,7 +122,7 @@ void PrintRates(const Diagnosis& diagnosis) {
                            diagnosis.threads == 1 ? "" : "s", FormatBytes(diagnosis.working_set_bytes)),
                2);
   fmt::print("\n  {:38}{:>12} {:>12}\n", "", "measured", "assumed");
-  const Rates assumed = AssumedRatesOf(diagnosis.device);
+  const Rates assumed = AssumedRates(diagnosis.device);
   for (const RateLine& line : kRateLines) {
     const std::string measured = diagnosis.Measured(line) ? Shown(diagnosis.rates.*line.value) : "-";
     fmt::print("  {:38}{:>12} {:>12} {}\n", line.label, measured, Shown(assumed.*line.value), line.unit);
@@ -138,12 +138,12 @@ nlohmann::json ToJson(const Diagnosis& diagnosis) {
         {{"name", check.name}, {"verdict", Name(check.verdict)}, {"found", check.found}, {"remedy", check.remedy}});
   }
   if (diagnosis.rates_path.empty()) return out;
-  const Rates assumed = AssumedRatesOf(diagnosis.device);
+  const Rates assumed = AssumedRates(diagnosis.device);
   for (const RateLine& line : kRateLines) {
     out["rates"]["assumed"][line.field] = assumed.*line.value;
     if (diagnosis.Measured(line)) out["rates"]["measured"][line.field] = diagnosis.rates.*line.value;
   }
-  out["rates"]["device"] = RatesNameOf(diagnosis.device);
+  out["rates"]["device"] = *DeviceName(diagnosis.device);
   out["rates"]["source"] = diagnosis.rates.source;
   out["rates"]["threads"] = diagnosis.threads;
   out["rates"]["working_set_bytes"] = diagnosis.working_set_bytes;
@@ -167,7 +167,7 @@ void Measure(const DoctorFlags& flags, std::stop_token stop, Diagnosis& diagnosi
   MeasureOptions options{.threads = diagnosis.threads,
                          .working_set_bytes = diagnosis.working_set_bytes,
                          .seconds = kSeconds,
-                         .assumed = AssumedRatesOf(flags.device),
+                         .assumed = AssumedRates(flags.device),
                          .between_rounds = [&] {
                            if (stop.stop_requested()) throw Interrupted{};
                          }};
@@ -195,7 +195,7 @@ int RunDoctor(const DoctorFlags& flags, std::stop_token stop) {
   if (!flags.no_measure) {
     Measure(flags, stop, diagnosis);
     if (!flags.json) PrintRates(diagnosis);
-    WriteRates(diagnosis.rates_path, RatesNameOf(flags.device), diagnosis.rates);
+    WriteRates(diagnosis.rates_path, *DeviceName(flags.device), diagnosis.rates);
     if (!flags.json) fmt::print("\nStored in {}\n", diagnosis.rates_path);
   }
   if (flags.json) {

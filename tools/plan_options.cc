@@ -11,14 +11,12 @@
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/core/open_device.h"
-#include "kernels/core/system_memory.h"
+#include "offload/default_memory.h"
 #include "offload/rates_file.h"
 
 namespace triforce {
 namespace {
 
-// Of what the system has to give, what a default takes: the rest is for the page cache and others.
-constexpr double kAutoShare = 0.9;
 // What a 24 GiB card has for us: the driver and a desktop keep some.
 constexpr int64_t kRtx4090Bytes = (int64_t{24} << 30) - (int64_t{512} << 20);
 constexpr int64_t kAssumedHostBytes = int64_t{128} << 30;
@@ -34,16 +32,17 @@ std::optional<int64_t> SizeOf(const std::string& text) {
 
 // Of the file that is named, which then has to have them; else of doctor's own file, or assumed ones.
 Rates RatesFor(const PlanFlags& flags, const std::string& device) {
-  const Rates assumed = AssumedRatesOf(device);
+  const Rates assumed = AssumedRates(device);
+  const std::string name = DeviceName(device).value_or(device);
   if (flags.rates.empty()) {
     try {
-      return ReadRates(DefaultRatesPath(), RatesNameOf(device)).value_or(assumed);
+      return ReadRates(DefaultRatesPath(), name).value_or(assumed);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kUsage) throw;  // the environment names no place for such a file
       return assumed;
     }
   }
-  const std::optional<Rates> rates = ReadRates(flags.rates, RatesNameOf(device));
+  const std::optional<Rates> rates = ReadRates(flags.rates, name);
   if (!rates) {
     throw Error(ErrorKind::kIo, flags.rates, fmt::format("has no rates of the device \"{}\"", device),
                 fmt::format("triforce doctor --device {} --rates FILE measures them.", device));
@@ -55,23 +54,13 @@ int64_t FreeDiskBytes(const std::string& directory) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(directory, error);
   if (error) throw Error(ErrorKind::kIo, directory, error.message(), "Give a folder on a fast disk with --disk.");
-  return static_cast<int64_t>(static_cast<double>(space.available) * kAutoShare);
+  return static_cast<int64_t>(static_cast<double>(space.available) * kDefaultShare);
 }
 
 }  // namespace
 
 std::string CheckDevice(const std::string& text) {
-  const std::string gpu = "cuda:";
-  const bool numbered = text.starts_with(gpu) && text.size() > gpu.size() &&
-                        text.find_first_not_of("0123456789", gpu.size()) == std::string::npos;
-  if (text == "cpu" || text == "cuda" || numbered) return "";
-  return fmt::format("found \"{}\", expected cpu, cuda or cuda:N", text);
-}
-
-std::string RatesNameOf(const std::string& device) { return device == "cuda" ? "cuda:0" : device; }
-
-Rates AssumedRatesOf(const std::string& device) {
-  return device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates();
+  return DeviceName(text) ? "" : fmt::format("found \"{}\", expected cpu, cuda or cuda:N", text);
 }
 
 std::string CheckSizeOrAuto(const std::string& text) {
@@ -109,24 +98,17 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
 }
 
 PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
-  const bool cpu = subject.device == "cpu", absent = subject.device == "rtx4090";
+  const bool absent = subject.device == "rtx4090";
   PlanInput input{.shape = subject.shape,
                   .kv_type = subject.kv_type,
                   .context_tokens = subject.context_tokens,
                   .predict_tokens = subject.predict_tokens,
-                  .cpu_device = cpu,
+                  .cpu_device = subject.device == "cpu",
                   .rates = RatesFor(flags, subject.device),
                   .link_gbps = flags.link_gbps};
-  const auto share = [](int64_t bytes) { return static_cast<int64_t>(kAutoShare * static_cast<double>(bytes)); };
-  const int64_t available = share(AvailableMemoryBytes());
-  if (const auto bytes = SizeOf(subject.device_memory)) {
-    input.device_bytes = *bytes;
-  } else {
-    input.device_bytes = absent ? kRtx4090Bytes : cpu ? available : share(AvailableDeviceBytes(subject.device));
-  }
-  input.host_bytes = SizeOf(flags.host_memory)
-                         .value_or(absent ? kAssumedHostBytes
-                                          : available - (cpu ? std::min(available, input.device_bytes) : 0));
+  input.device_bytes = SizeOf(subject.device_memory).value_or(absent ? kRtx4090Bytes : 0);
+  input.host_bytes = SizeOf(flags.host_memory).value_or(absent ? kAssumedHostBytes : 0);
+  if (!absent) CompleteMemory(subject.device, input);
   if (!flags.disk.empty()) input.disk_bytes = SizeOf(flags.disk_memory).value_or(FreeDiskBytes(flags.disk));
   input.options.resident_weight_bytes = SizeOf(flags.resident_weights);
   input.options.resident_kv_bytes = SizeOf(flags.resident_kv);

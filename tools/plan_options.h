@@ -46,12 +46,6 @@ PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject);
 // For --device: empty where `text` names a device, whether it is there or not; otherwise what is wrong.
 std::string CheckDevice(const std::string& text);
 
-// What a device's rates stand under in a rates file; "cuda" is the first GPU.
-std::string RatesNameOf(const std::string& device);
-
-// Of a device that nobody has measured.
-Rates AssumedRatesOf(const std::string& device);
-
 // For flags that are sizes: empty where `text` is one, or "auto"; otherwise what is wrong.
 std::string CheckSizeOrAuto(const std::string& text);
 

@@ -17,37 +17,28 @@ constexpr int64_t kHugePageBytes = int64_t{2} << 20;
 
 }  // namespace
 
-CpuDevice::CpuDevice(int64_t memory_limit_bytes, Trace* trace) : limit_bytes_(memory_limit_bytes), trace_(trace) {}
+CpuDevice::CpuDevice(int64_t memory_limit_bytes, Trace* trace) : memory_(memory_limit_bytes), trace_(trace) {}
 
 Buffer CpuDevice::Allocate(int64_t bytes, const std::string& purpose) {
   TF_CHECK(bytes >= 0, "{} bytes for {}", bytes, purpose);
   if (bytes == 0) return Buffer();
-  const int64_t before = used_bytes_.fetch_add(bytes);
-  if (before + bytes > limit_bytes_) {
-    used_bytes_.fetch_sub(bytes);
-    throw Error(
-        ErrorKind::kOutOfMemory, "device memory",
-        fmt::format("{} needs {} bytes; {} of {} are available", purpose, bytes, limit_bytes_ - before, limit_bytes_),
-        "Raise --device-memory, or shorten the context (--ctx-size, --predict, the prompt).");
-  }
+  const int64_t before = memory_.Reserve(bytes, "device memory", purpose);
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
     const int reason = errno;
-    used_bytes_.fetch_sub(bytes);
+    memory_.Release(bytes);
     throw Error(ErrorKind::kOutOfMemory, "memory",
                 fmt::format("{} needs {} bytes, which the system refused: {}", purpose, bytes, std::strerror(reason)));
   }
   // Fewer page faults and TLB misses; a system that has it switched off only says no.
   if (bytes >= kHugePageBytes) ::madvise(data, bytes, MADV_HUGEPAGE);
-  int64_t peak = peak_bytes_.load();
-  while (peak < before + bytes && !peak_bytes_.compare_exchange_weak(peak, before + bytes)) {
-  }
+  memory_.Allocated(before, bytes);
   return Buffer(this, data, bytes);
 }
 
 void CpuDevice::Free(void* data, int64_t bytes) {
   TF_CHECK(::munmap(data, bytes) == 0, "{}", std::strerror(errno));
-  used_bytes_.fetch_sub(bytes);
+  memory_.Release(bytes);
 }
 
 std::unique_ptr<Lane> CpuDevice::NewLane(const LaneOptions& options) {

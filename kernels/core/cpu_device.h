@@ -1,12 +1,12 @@
 // CpuDevice: the CPU as a device: its memory counted against a limit, its lanes worker threads (cpu_lane.h).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "kernels/core/device.h"
+#include "kernels/core/memory_count.h"
 
 namespace triforce {
 
@@ -19,19 +19,17 @@ class CpuDevice final : public Device {
   std::string name() const override { return "cpu"; }
   bool host_reaches_memory() const override { return true; }
   Buffer Allocate(int64_t bytes, const std::string& purpose) override;
-  int64_t memory_limit_bytes() const override { return limit_bytes_; }
-  int64_t used_bytes() const override { return used_bytes_.load(); }
-  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  int64_t memory_limit_bytes() const override { return memory_.limit_bytes(); }
+  int64_t used_bytes() const override { return memory_.used_bytes(); }
+  int64_t peak_bytes() const override { return memory_.peak_bytes(); }
   std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
   std::unique_ptr<Event> NewEvent() override;
 
  private:
   void Free(void* data, int64_t bytes) override;
 
-  const int64_t limit_bytes_;
+  MemoryCount memory_;
   Trace* const trace_;
-  std::atomic<int64_t> used_bytes_{0};
-  std::atomic<int64_t> peak_bytes_{0};
 };
 
 }  // namespace triforce

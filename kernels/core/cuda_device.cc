@@ -18,7 +18,7 @@ std::unique_ptr<Device> OpenCudaDevice(int ordinal, int64_t limit_bytes, Trace* 
 
 CudaDevice::CudaDevice(int ordinal, int64_t memory_limit_bytes)
     : ordinal_(ordinal),
-      limit_bytes_(memory_limit_bytes),
+      memory_(memory_limit_bytes),
       facts_(RequireCudaGpu(ordinal)),
       zeroing_(facts_.device, /*high_priority=*/false) {
   int same = 0;
@@ -41,42 +41,35 @@ std::string CudaDevice::FreeText() const {
 Buffer CudaDevice::Allocate(int64_t bytes, const std::string& purpose) {
   TF_CHECK(bytes >= 0, "{} bytes for {}", bytes, purpose);
   if (bytes == 0) return Buffer();
-  const int64_t before = used_bytes_.fetch_add(bytes);
-  const auto fail = [&](const std::string& rest, const char* remedy) {
-    used_bytes_.fetch_sub(bytes);
-    throw Error(ErrorKind::kOutOfMemory, name() + ": device memory",
-                fmt::format("{} needs {} bytes; {} of {} are available{}", purpose, bytes, limit_bytes_ - before,
-                            limit_bytes_, rest),
-                remedy);
-  };
-  if (before + bytes > limit_bytes_) {
-    fail("", "Raise --device-memory, or shorten the context (--ctx-size, --predict, the prompt).");
-  }
+  const std::string where = name() + ": device memory";
+  const int64_t before = memory_.Reserve(bytes, where, purpose);
   MakeCurrent();
   void* data = nullptr;
   cudaError_t code = cudaMalloc(&data, static_cast<size_t>(bytes));
   if (code == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
-    fail(fmt::format(" within the limit, but not on {}: other programs use the rest", FreeText()),
-         "Lower --device-memory, or close what else uses the GPU (nvidia-smi lists it).");
+    memory_.Release(bytes);
+    throw Error(ErrorKind::kOutOfMemory, where,
+                fmt::format("{} needs {} bytes; {} of {} are available within the limit, but not on {}: other programs "
+                            "use the rest",
+                            purpose, bytes, memory_.limit_bytes() - before, memory_.limit_bytes(), FreeText()),
+                "Lower --device-memory, or close what else uses the GPU (nvidia-smi lists it).");
   }
   if (code == cudaSuccess) code = cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), zeroing_.get());
   if (code == cudaSuccess) code = cudaStreamSynchronize(zeroing_.get());
   if (code != cudaSuccess) {
     if (data != nullptr) (void)cudaFree(data);
-    used_bytes_.fetch_sub(bytes);
+    memory_.Release(bytes);
     throw CudaError(code, name(), fmt::format("cudaMalloc of {} bytes for {}", bytes, purpose));
   }
-  int64_t peak = peak_bytes_.load();
-  while (peak < before + bytes && !peak_bytes_.compare_exchange_weak(peak, before + bytes)) {
-  }
+  memory_.Allocated(before, bytes);
   return Buffer(this, data, bytes);
 }
 
 void CudaDevice::Free(void* data, int64_t bytes) {
   MakeCurrent();
   if (cudaFree(data) != cudaSuccess) (void)cudaGetLastError();  // of a GPU that has failed
-  used_bytes_.fetch_sub(bytes);
+  memory_.Release(bytes);
 }
 
 std::unique_ptr<Lane> CudaDevice::NewLane(const LaneOptions& options) {

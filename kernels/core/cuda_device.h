@@ -5,7 +5,6 @@
 // memory that is pinned (Pin).
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "kernels/core/cuda_handles.h"
 #include "kernels/core/device.h"
 #include "kernels/core/gpu_facts.h"
+#include "kernels/core/memory_count.h"
 
 namespace triforce {
 
@@ -27,9 +27,9 @@ class CudaDevice final : public Device {
   std::string name() const override { return facts_.device; }
   bool host_reaches_memory() const override { return false; }
   Buffer Allocate(int64_t bytes, const std::string& purpose) override;
-  int64_t memory_limit_bytes() const override { return limit_bytes_; }
-  int64_t used_bytes() const override { return used_bytes_.load(); }
-  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  int64_t memory_limit_bytes() const override { return memory_.limit_bytes(); }
+  int64_t used_bytes() const override { return memory_.used_bytes(); }
+  int64_t peak_bytes() const override { return memory_.peak_bytes(); }
   std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
   std::unique_ptr<Event> NewEvent() override;
   std::unique_ptr<HostPin> Pin(std::span<std::byte> memory) override;
@@ -46,12 +46,10 @@ class CudaDevice final : public Device {
   void Free(void* data, int64_t bytes) override;
 
   const int ordinal_;
-  const int64_t limit_bytes_;
+  MemoryCount memory_;
   const GpuFacts facts_;
   const CudaStream zeroing_;
   bool uses_host_addresses_ = false;
-  std::atomic<int64_t> used_bytes_{0};
-  std::atomic<int64_t> peak_bytes_{0};
 };
 
 }  // namespace triforce

@@ -70,7 +70,6 @@ class Grid {
     while (fibers.size() < threads_.size()) {
       fibers.emplace_back();
       MakeFiber(fibers.size() - 1);
-      fibers.back().fiber->Resume();
     }
     std::vector<int64_t> blocks(shape_.x * shape_.y * shape_.z);
     std::iota(blocks.begin(), blocks.end(), 0);
@@ -199,7 +198,6 @@ thread_local Grid* running = nullptr;
 void Grid::MakeFiber(size_t index) {
   fibers[index].fiber = std::make_unique<Fiber>([index](Fiber& self) {
     fibers[index].self = &self;
-    self.Suspend();  // ASan follows the unwinding of a fiber that has begun
     for (;;) {  // a thread of a block each time
       Grid& grid = *running;
       grid.body_();

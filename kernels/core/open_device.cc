@@ -19,21 +19,23 @@ namespace {
 
 constexpr int kCpu = -1;
 
-// Which GPU `name` means, or kCpu.
-int OrdinalOf(const std::string& name) {
+// Which GPU `name` means, or kCpu; nothing where it is no name.
+std::optional<int> FindOrdinal(const std::string& name) {
   constexpr std::string_view kCuda = "cuda:";
   if (name == "cpu") return kCpu;
   if (name == "cuda") return 0;
-  int ordinal = kCpu;
-  if (name.starts_with(kCuda)) {
-    const char* const end = name.data() + name.size();
-    const auto [rest, error] = std::from_chars(name.data() + kCuda.size(), end, ordinal);
-    if (error != std::errc() || rest != end) ordinal = kCpu;
-  }
-  if (ordinal < 0) {
-    throw Error(ErrorKind::kUsage, "device", fmt::format("found \"{}\", expected cpu, cuda or cuda:N", name));
-  }
+  if (!name.starts_with(kCuda)) return std::nullopt;
+  int ordinal = 0;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + kCuda.size(), end, ordinal);
+  if (error != std::errc() || rest != end || ordinal < 0) return std::nullopt;
   return ordinal;
+}
+
+int OrdinalOf(const std::string& name) {
+  const std::optional<int> ordinal = FindOrdinal(name);
+  if (ordinal) return *ordinal;
+  throw Error(ErrorKind::kUsage, "device", fmt::format("found \"{}\", expected cpu, cuda or cuda:N", name));
 }
 
 void RequireCuda() {
@@ -43,6 +45,12 @@ void RequireCuda() {
 }
 
 }  // namespace
+
+std::optional<std::string> DeviceName(const std::string& name) {
+  const std::optional<int> ordinal = FindOrdinal(name);
+  if (!ordinal) return std::nullopt;
+  return *ordinal == kCpu ? "cpu" : fmt::format("cuda:{}", *ordinal);
+}
 
 std::unique_ptr<Device> OpenDevice(const std::string& name, int64_t memory_limit_bytes, Trace* trace) {
   const int ordinal = OrdinalOf(name);

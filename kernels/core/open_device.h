@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,10 @@
 #include "kernels/core/gpu_facts.h"
 
 namespace triforce {
+
+// The same device's one name: "cuda" is "cuda:0". Nothing where `name` is none of the above; whether there is such a
+// device is another question.
+std::optional<std::string> DeviceName(const std::string& name);
 
 // Throws Error: kUsage where `name` is none of the above; kUnsupported, saying what is missing, where this build or
 // this machine has no such device, or the driver or the GPU does not suit this build. `trace` may be null; it must

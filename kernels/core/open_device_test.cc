@@ -23,6 +23,13 @@ TEST_CASE("the CPU is opened by its name") {
   CHECK(AvailableDeviceBytes("cpu") > 0);
 }
 
+TEST_CASE("each device has one name, whether it is there or not") {
+  CHECK(DeviceName("cpu") == "cpu");
+  CHECK(DeviceName("cuda") == "cuda:0");
+  CHECK(DeviceName("cuda:7") == "cuda:7");
+  CHECK_FALSE(DeviceName("rtx4090"));
+}
+
 TEST_CASE("a name that is none is an error of usage that says what there is") {
   for (const char* name : {"", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda: 1", "cuda:99999999999"}) {
     CAPTURE(name);

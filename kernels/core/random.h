@@ -1,7 +1,8 @@
 // Counter-based random numbers: a draw is a function of the seed and of what it is for, not of how many came before.
 //
 // A run is therefore repeatable whatever is speculated, batched or retried, and no counter is used twice.
-// Generator: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Kernels use it too.
+// Generator: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Kernels use it
+// too.
 #pragma once
 
 #include <array>
@@ -46,9 +47,8 @@ constexpr uint64_t RandomBits(uint64_t seed, const RandomCounter& counter) {
   return static_cast<uint64_t>(bits[1]) << 32 | bits[0];
 }
 
-// The same as a number in [0, 1), a multiple of 2^-53.
-constexpr double Uniform(uint64_t seed, const RandomCounter& counter) {
-  return static_cast<double>(RandomBits(seed, counter) >> 11) * 0x1p-53;
-}
+// The upper 53 bits as a number in [0, 1).
+constexpr double Uniform(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
+constexpr double Uniform(uint64_t seed, const RandomCounter& counter) { return Uniform(RandomBits(seed, counter)); }
 
 }  // namespace triforce

@@ -76,24 +76,21 @@ class SimLane final : public CudaLane {
 Buffer SimDevice::Allocate(int64_t bytes, const std::string& purpose) {
   TF_CHECK(bytes >= 0, "{} bytes for {}", bytes, purpose);
   if (bytes == 0) return Buffer();
-  const int64_t before = used_bytes_.fetch_add(bytes);
+  const int64_t before = memory_.Reserve(bytes, "device memory", purpose);
   void* data = nullptr;
-  if (before + bytes > limit_bytes_ || ::posix_memalign(&data, 4096, bytes) != 0) {
-    used_bytes_.fetch_sub(bytes);
-    throw Error(ErrorKind::kOutOfMemory, "device memory",
-                fmt::format("{} needs {} bytes; {} of {} are available", purpose, bytes, limit_bytes_ - before,
-                            limit_bytes_));
+  if (::posix_memalign(&data, 4096, bytes) != 0) {
+    memory_.Release(bytes);
+    throw Error(ErrorKind::kOutOfMemory, "memory",
+                fmt::format("{} needs {} bytes, which the system refused", purpose, bytes));
   }
   std::memset(data, 0, bytes);
-  int64_t peak = peak_bytes_.load();
-  while (peak < before + bytes && !peak_bytes_.compare_exchange_weak(peak, before + bytes)) {
-  }
+  memory_.Allocated(before, bytes);
   return Buffer(this, data, bytes);
 }
 
 void SimDevice::Free(void* data, int64_t bytes) {
   std::free(data);
-  used_bytes_.fetch_sub(bytes);
+  memory_.Release(bytes);
 }
 
 std::unique_ptr<Lane> SimDevice::NewLane(const LaneOptions& options) {

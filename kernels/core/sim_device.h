@@ -5,35 +5,33 @@
 // (gpu::SimFault) is thrown where it is launched.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "kernels/core/device.h"
+#include "kernels/core/memory_count.h"
 
 namespace triforce {
 
 class SimDevice final : public Device {
  public:
-  explicit SimDevice(int64_t memory_limit_bytes) : limit_bytes_(memory_limit_bytes) {}
+  explicit SimDevice(int64_t memory_limit_bytes) : memory_(memory_limit_bytes) {}
 
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return "cuda:sim"; }
   bool host_reaches_memory() const override { return false; }
   Buffer Allocate(int64_t bytes, const std::string& purpose) override;
-  int64_t memory_limit_bytes() const override { return limit_bytes_; }
-  int64_t used_bytes() const override { return used_bytes_.load(); }
-  int64_t peak_bytes() const override { return peak_bytes_.load(); }
+  int64_t memory_limit_bytes() const override { return memory_.limit_bytes(); }
+  int64_t used_bytes() const override { return memory_.used_bytes(); }
+  int64_t peak_bytes() const override { return memory_.peak_bytes(); }
   std::unique_ptr<Lane> NewLane(const LaneOptions& options) override;
   std::unique_ptr<Event> NewEvent() override;
 
  private:
   void Free(void* data, int64_t bytes) override;
 
-  const int64_t limit_bytes_;
-  std::atomic<int64_t> used_bytes_{0};
-  std::atomic<int64_t> peak_bytes_{0};
+  MemoryCount memory_;
 };
 
 }  // namespace triforce

@@ -4,6 +4,7 @@
 
 #include "kernels/core/cpu_lane.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/core/random.h"
 
 namespace triforce {
 
@@ -43,9 +44,8 @@ void Categorical(Lane& lane, const CategoricalArgs& args) {
     team.For(args.probabilities.dim(0), [&](Worker&, int64_t row) {
       const uint32_t* bits = reinterpret_cast<const uint32_t*>(args.random_bits.as<int32_t>()) + 2 * row;
       const uint64_t all = static_cast<uint64_t>(bits[1]) << 32 | bits[0];
-      const double u = static_cast<double>(all >> 11) * 0x1p-53;
-      args.out.as<int32_t>()[row] =
-          Draw(args.probabilities.as<float>() + row * args.probabilities.stride(0), args.probabilities.dim(1), u);
+      args.out.as<int32_t>()[row] = Draw(args.probabilities.as<float>() + row * args.probabilities.stride(0),
+                                         args.probabilities.dim(1), Uniform(all));
     });
   });
 }

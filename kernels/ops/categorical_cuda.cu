@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "kernels/core/gpu_launch.h"
+#include "kernels/core/random.h"
 #include "kernels/ops/categorical.h"
 
 namespace triforce {
@@ -55,7 +56,7 @@ CategoricalKernel(const float* probabilities, int64_t stride, int64_t count, con
     return;
   }
   const uint64_t random = static_cast<uint64_t>(bits[2 * gpu::BlockX() + 1]) << 32 | bits[2 * gpu::BlockX()];
-  const double target = static_cast<double>(random >> 11) * 0x1p-53 * total;
+  const double target = Uniform(random) * total;
   double before = 0;  // the sum of all pieces before `begin`
   for (;;) {
     int chosen = 0;

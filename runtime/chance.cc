@@ -1,30 +1,31 @@
 #include "runtime/chance.h"
 
-#include <numeric>
-
 #include "kernels/core/check.h"
 
 namespace triforce {
 
-TokenId DrawFrom(const Distribution& law, Chance& chance, const RandomCounter& counter, std::vector<double>& weights) {
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] = law.probability(TokenId{static_cast<int32_t>(i)});
-  return chance.Draw(weights, counter);
+TokenId DrawFrom(const Distribution& law, Chance& chance, const RandomCounter& counter,
+                 std::vector<WeightedToken>& room) {
+  room.clear();
+  law.ForEachPossible([&](TokenId token, double probability) { room.push_back({token, probability}); });
+  return chance.Draw(room, counter);
 }
 
-bool SeededChance::Happens(double probability, const RandomCounter& counter) { return Uniform(seed_, counter) < probability; }
+bool SeededChance::Happens(double probability, const RandomCounter& counter) {
+  return Uniform(seed_, counter) < probability;
+}
 
-TokenId SeededChance::Draw(std::span<const double> weights, const RandomCounter& counter) {
-  const double target = Uniform(seed_, counter) * std::accumulate(weights.begin(), weights.end(), 0.0);
+TokenId SeededChance::Draw(std::span<const WeightedToken> tokens, const RandomCounter& counter) {
+  TF_CHECK(!tokens.empty(), "nothing to draw from");
+  double total = 0;
+  for (const WeightedToken& t : tokens) total += t.weight;
+  const double target = Uniform(seed_, counter) * total;
   double sum = 0;
-  int32_t last = -1;  // rounding may let the target pass the sum
-  for (int32_t i = 0; i < static_cast<int32_t>(weights.size()); ++i) {
-    if (weights[i] <= 0) continue;
-    sum += weights[i];
-    last = i;
-    if (sum > target) break;
+  for (const WeightedToken& t : tokens) {
+    sum += t.weight;
+    if (sum > target) return t.token;
   }
-  TF_CHECK(last >= 0, "nothing to draw from");
-  return TokenId{last};
+  return tokens.back().token;  // rounding may let the target pass the sum
 }
 
 }  // namespace triforce

@@ -1,16 +1,16 @@
 #include "runtime/distribution.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "kernels/core/check.h"
 
 namespace triforce {
-namespace {
 
-double Mass(std::span<const float> weights) { return std::accumulate(weights.begin(), weights.end(), 0.0); }
-
-}  // namespace
+double Distribution::Mass(std::span<const float> weights) {
+  double sum = 0;
+  ForEachNonzero(weights, [&](int32_t, float weight) { sum += weight; });
+  return sum;
+}
 
 Distribution::Distribution(std::span<const float> weights) : weights_(weights), mass_(Mass(weights)) {
   TF_CHECK(mass_ > 0 && std::isfinite(mass_), "weights that sum to {}", mass_);

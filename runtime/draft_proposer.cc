@@ -12,9 +12,9 @@ DraftProposer::DraftProposer(Verifier& model, Chance& chance, std::vector<TokenI
       options_(options),
       sequence_(model, std::move(tokens)),
       laws_(options.most * vocab_),
-      weights_(vocab_),
       counters_(options.sequence, options.number) {
   proposals_.reserve(options.most);
+  possible_.reserve(vocab_);
 }
 
 std::span<const Proposal> DraftProposer::Propose(int64_t most, uint32_t round) {
@@ -29,7 +29,7 @@ std::span<const Proposal> DraftProposer::Propose(int64_t most, uint32_t round) {
     pass_ms_ += static_cast<double>(end_ns - begin_ns) * 1e-6;
     ++passes_;
     const Distribution law(weights);
-    const TokenId token = DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kSample), weights_);
+    const TokenId token = DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kSample), possible_);
     sequence_.Add(token);
     proposals_.push_back({token, law});
   }

@@ -42,7 +42,7 @@ class DraftProposer final : public Proposer {
   FollowedSequence sequence_;
   std::vector<float> laws_;  // [most, vocab]
   std::vector<Proposal> proposals_;
-  std::vector<double> weights_;  // [vocab]
+  std::vector<WeightedToken> possible_;  // what is drawn from
   RoundCounters counters_;
   int64_t passes_ = 0;
   double pass_ms_ = 0;

@@ -77,7 +77,7 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
     if (disk != nullptr) disk->RegisterBuffers(slots);
     stager = std::make_unique<Stager>(disk.get(), slots, plan.ring.staging_slots);
   }
-  compute = device->NewLane({.name = "compute", .threads = ThreadCount(options)});
+  compute = device->NewLane({.name = "compute", .threads = ThreadCount(options), .on_demand = true});
   copy = device->NewLane({.name = "copy", .high_priority = true, .copy_gbps = plan.input.link_gbps});
   link = std::make_unique<Link>(*copy, counters, stager.get(), plan.stages_host);
   const auto progress = [&](int64_t bytes) {

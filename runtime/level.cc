@@ -42,13 +42,13 @@ Level::Level(Proposer* below, Verifier& verifier, Chance& chance, std::vector<To
       gamma_(options.gamma),
       sequence_(verifier, std::move(tokens)),
       laws_(options.most * vocab_),
-      weights_(vocab_),
       counters_(options.sequence, options.number) {
   TF_CHECK(options.most >= 1 && options.gamma >= 0 && (below != nullptr || options.gamma == 0));
   TF_CHECK(sequence_.size() > verifier.tokens(), "the last token is left to the first round");
   stats_.tested_by_position.resize(options.gamma);
   stats_.accepted_by_position.resize(options.gamma);
   handed_out_.reserve(options.most);
+  residual_.reserve(vocab_);
 }
 
 void Level::set_gamma(int64_t gamma) {
@@ -120,21 +120,20 @@ void Level::Test(std::span<const Proposal> proposals, std::span<const float> law
     HandOut(token, law);
   }
   const Distribution law(laws.subspan(proposals.size() * vocab_, vocab_));
-  HandOut(DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kBonus), weights_), law);
+  HandOut(DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kBonus), residual_), law);
 }
 
 void Level::HandOut(TokenId token, const Distribution& law) { handed_out_.push_back({token, law}); }
 
 TokenId Level::DrawResidual(const Distribution& law, const Distribution& proposed, uint32_t round) {
   const RandomCounter counter = counters_.Next(round, RandomPurpose::kResidual);
-  bool any = false;
-  for (int64_t i = 0; i < vocab_; ++i) {
-    const TokenId token{static_cast<int32_t>(i)};
-    weights_[i] = std::max(0.0, law.probability(token) - proposed.probability(token));
-    any = any || weights_[i] > 0;
-  }
-  if (any) return chance_.Draw(weights_, counter);
-  return DrawFrom(law, chance_, counter, weights_);  // p and q are equal but for rounding
+  residual_.clear();
+  law.ForEachPossible([&](TokenId token, double p) {
+    const double left = p - proposed.probability(token);
+    if (left > 0) residual_.push_back({token, left});
+  });
+  if (!residual_.empty()) return chance_.Draw(residual_, counter);
+  return DrawFrom(law, chance_, counter, residual_);  // p and q are equal but for rounding
 }
 
 }  // namespace triforce

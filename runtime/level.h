@@ -91,7 +91,7 @@ class Level final : public Proposer {
   std::vector<float> laws_;           // [most, vocab]: those of handed_out_, one behind the other
   std::vector<Proposal> handed_out_;  // since the last call
   std::vector<TokenId> told_;         // their tokens, for below_
-  std::vector<double> weights_;       // [vocab], to draw from
+  std::vector<WeightedToken> residual_;  // what is drawn from
   RoundCounters counters_;
   LevelStats stats_;
   bool rejected_ = false;

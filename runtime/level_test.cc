@@ -111,9 +111,11 @@ class Enumerator final : public Chance {
     const double both[2] = {probability, 1 - probability};
     return Choose(both) == 0;
   }
-  TokenId Draw(std::span<const double> weights, const RandomCounter& counter) override {
+  TokenId Draw(std::span<const WeightedToken> tokens, const RandomCounter& counter) override {
     Note(counter);
-    return TokenId{static_cast<int32_t>(Choose(weights))};
+    weights_.clear();
+    for (const WeightedToken& t : tokens) weights_.push_back(t.weight);
+    return tokens[Choose(weights_)].token;
   }
 
   double weight() const { return weight_; }
@@ -155,6 +157,7 @@ class Enumerator final : public Chance {
   }
   void Note(const RandomCounter& c) { counters_.emplace_back(c.sequence, c.round, c.level, c.index); }
 
+  std::vector<double> weights_;
   std::vector<Decision> path_;
   size_t at_ = 0;
   double weight_ = 1;

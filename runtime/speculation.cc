@@ -137,11 +137,11 @@ Speculation::Speculation(Engine& engine, Session& session, const TensorView& log
   given_.reserve(most_gamma_ + 1);
   RowLaws laws(engine.lane(), engine.config().vocab, sampling, session.tokens(), session.context_tokens());
   std::vector<float> law(laws.vocab());
-  std::vector<double> weights(laws.vocab());
+  std::vector<WeightedToken> possible;
   laws.Write(logits, law);
   first_token_ =
       DrawFrom(Distribution(law), chance_,
-               {.sequence = sequence, .round = 0, .level = kFirstToken, .purpose = RandomPurpose::kSample}, weights);
+               {.sequence = sequence, .round = 0, .level = kFirstToken, .purpose = RandomPurpose::kSample}, possible);
   std::vector<TokenId> tokens(session.tokens().begin(), session.tokens().end());
   tokens.push_back(first_token_);
   Build(std::move(tokens));

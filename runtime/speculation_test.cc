@@ -395,11 +395,11 @@ class PublishedMiddle final : public Proposer {
     law_.resize(vocab_);
     sequence_.Run(law_);
     const Distribution law(law_);
-    std::vector<double> weights(vocab_);
+    std::vector<WeightedToken> possible;
     TokenId token = draft.token;
     if (!chance_.Happens(law.probability(token) / draft.law.probability(token),
                          {.round = round, .level = 9, .purpose = RandomPurpose::kAccept})) {
-      token = DrawFrom(law, chance_, {.round = round, .level = 9, .purpose = RandomPurpose::kResidual}, weights);
+      token = DrawFrom(law, chance_, {.round = round, .level = 9, .purpose = RandomPurpose::kResidual}, possible);
     }
     const int64_t before = sequence_.size();
     Continue(before, {&token, 1});

@@ -62,6 +62,7 @@ CpuLane::CpuLane(Device& device, const LaneOptions& options, Trace* trace)
       trace_(trace),
       trace_row_(trace == nullptr ? 0 : trace->AddRow(options.name)),
       tasks_(kQueuedTasks),
+      team_(options.threads),
       thread_([this] { ThreadMain(); }) {}
 
 CpuLane::~CpuLane() {
@@ -83,6 +84,7 @@ void CpuLane::Record(Event& event) {
     }
     state->Complete(recording, error);
   });
+  Start();
 }
 
 void CpuLane::WaitFor(const Event& event) {
@@ -98,6 +100,7 @@ void CpuLane::WaitFor(const Event& event) {
 
 void CpuLane::Synchronize() {
   std::unique_lock lock(mutex_);
+  if (options_.on_demand && !taking_) TakeTasks(lock);
   done_.wait(lock, [this] { return finished_ == queued_; });
   if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
 }
@@ -147,11 +150,13 @@ void CpuLane::Call(void (*function)(void* context), void* context, const char* n
     function(context);
     ready_ns_ = Trace::Now();
   });
+  Start();
 }
 
 CpuLane::Task& CpuLane::BeginQueue() {
   std::unique_lock lock(mutex_);
   wants_room_ = queued_ - finished_ >= kQueuedTasks;
+  if (wants_room_ && !std::exchange(started_, true)) work_.notify_one();
   done_.wait(lock, [this] { return queued_ - finished_ < kQueuedTasks; });
   wants_room_ = false;
   return tasks_[queued_ % kQueuedTasks];
@@ -163,29 +168,49 @@ void CpuLane::EndQueue() {
     const std::lock_guard lock(mutex_);
     tasks_[queued_ % kQueuedTasks].queued_ns = now;
     ++queued_;
+    if (options_.on_demand && !started_) return;
+  }
+  work_.notify_one();
+}
+
+void CpuLane::Start() {
+  if (!options_.on_demand) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_ == queued_ || std::exchange(started_, true)) return;
   }
   work_.notify_one();
 }
 
 void CpuLane::ThreadMain() {
-  Team team(options_.threads);
   if (options_.high_priority) RequestShortSlices();
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // throttled copies end on time, and not 50 us later
   std::unique_lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return stop_ || finished_ < queued_; });
+    work_.wait(lock, [this] {
+      return stop_ || (finished_ < queued_ && !taking_ && (started_ || !options_.on_demand));
+    });
     if (finished_ == queued_) return;
+    TakeTasks(lock);
+  }
+}
+
+void CpuLane::TakeTasks(std::unique_lock<std::mutex>& lock) {
+  taking_ = true;
+  while (finished_ < queued_) {
     Task& task = tasks_[finished_ % kQueuedTasks];
     const bool call = task.always || error_ == nullptr;
     ready_ns_ = std::max(ready_ns_, task.queued_ns);
     lock.unlock();
-    if (call) Execute(task, team);
+    if (call) Execute(task, team_);
     task.destroy(task.captures.data());
     lock.lock();
     ++finished_;
     // Whoever waits is woken when it can go on, and not for each task: at a core each, that costs as much as short ops.
     if (finished_ == queued_ || wants_room_) done_.notify_all();
   }
+  taking_ = false;
+  started_ = false;
 }
 
 void CpuLane::Execute(Task& task, Team& team) {

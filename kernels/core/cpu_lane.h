@@ -1,4 +1,5 @@
 // CpuLane and CpuEvent: the CPU device's lane is a thread that takes tasks in order, with a Team for each task's loops.
+// Where work may wait (LaneOptions::on_demand), whoever calls Synchronize takes them as well as the thread.
 //
 // CPU ops queue themselves with Run. See lane.h for the contract that all lanes share.
 #pragma once
@@ -100,7 +101,11 @@ class CpuLane final : public Lane {
 
   Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
   void EndQueue();
+  // Has the lane's thread take what is queued now, and until nothing is left.
+  void Start();
   void ThreadMain();
+  // Takes tasks until none is left. REQUIRES: mutex_ is held, and nobody else is at it.
+  void TakeTasks(std::unique_lock<std::mutex>& lock);
   // Calls copy(), which copies `bytes` bytes, and takes as long as the link would.
   template <typename F>
   void Throttled(int64_t bytes, const char* name, const F& copy);
@@ -112,19 +117,22 @@ class CpuLane final : public Lane {
   const int trace_row_;
 
   std::atomic<int64_t> waited_ns_{0};
-  // The lane's thread's, for throttled copies: since when the running task could have begun, and the link is free.
+  // Of whoever takes tasks, for throttled copies: since when the running task could have begun, and the link is free.
   int64_t ready_ns_ = 0;
   int64_t link_free_ns_ = 0;
 
   std::vector<Task> tasks_;  // a ring: slots [finished_, queued_) are waiting or running
   std::mutex mutex_;
-  std::condition_variable work_;  // queued_ or stop_ changed
+  std::condition_variable work_;  // there is something for the lane's thread
   std::condition_variable done_;  // the queue is empty, or has room where it had none
+  bool started_ = false;          // guarded by mutex_: what is queued is the thread's, of a lane on demand
+  bool taking_ = false;           // guarded by mutex_: somebody is at TakeTasks
   uint64_t queued_ = 0;           // guarded by mutex_
   uint64_t finished_ = 0;         // guarded by mutex_
   bool wants_room_ = false;       // guarded by mutex_: the queueing thread waits for a free slot
   bool stop_ = false;             // guarded by mutex_
   std::exception_ptr error_;      // guarded by mutex_
+  Team team_;
   std::thread thread_;
 };
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <barrier>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/arena.h"
@@ -70,6 +71,40 @@ TEST_CASE("an event orders two lanes, and may go before the work that it orders"
   }
   CHECK_NOTHROW(consumer->Synchronize());
   producer->Synchronize();
+}
+
+TEST_CASE("a lane on demand: work waits for Synchronize, and begins where an event or a host function is queued") {
+  CpuDevice device(1 << 20);
+  std::unique_ptr<Lane> lane = device.NewLane({.name = "compute", .threads = 2, .on_demand = true});
+  std::thread::id by;
+  const auto note = [&by](Team&) { by = std::this_thread::get_id(); };
+  for (int i = 0; i < 100; ++i) {
+    AsCpu(*lane).Run("note", note);
+    lane->Synchronize();
+    CHECK(by == std::this_thread::get_id());
+  }
+  const std::unique_ptr<Event> event = device.NewEvent();
+  for (int i = 0; i < 100; ++i) {
+    AsCpu(*lane).Run("note", note);
+    lane->Record(*event);
+    event->Wait();
+    CHECK(by != std::this_thread::get_id());
+  }
+  std::atomic<bool> called{false};
+  lane->Call([](void* context) { *static_cast<std::atomic<bool>*>(context) = true; }, &called, "call");
+  while (!called) std::this_thread::yield();
+  lane->Synchronize();
+  // More than the queue holds, behind which nobody waits yet; the rest is done by whoever is first.
+  int done = 0;
+  for (int i = 0; i < 5000; ++i) AsCpu(*lane).Run("count", [&done](Team&) { ++done; });
+  lane->Synchronize();
+  CHECK(done == 5000);
+  AsCpu(*lane).Run("fail", [](Team&) { throw Error(ErrorKind::kIo, "file", "cut short"); });
+  CHECK_THROWS_AS(lane->Synchronize(), Error);
+  bool ran = false;
+  AsCpu(*lane).Run("last", [&ran](Team&) { ran = true; });
+  lane.reset();  // waits for it
+  CHECK(ran);
 }
 
 TEST_CASE("an event: done before it was ever recorded, then done when its work is") {

@@ -26,6 +26,10 @@ struct LaneOptions {
   bool high_priority = false;
   // Copy takes at least bytes / so many 10^9 bytes per second, to stand for a slower link; 0: as fast as it goes.
   double copy_gbps = 0;
+  // CPU device: until an event is recorded or a host function queued, work may wait for Synchronize, whose thread then
+  // does it itself. That spares two threads' waking for each short pass; but the lane does not overlap with another
+  // one unless an event says that somebody waits for it.
+  bool on_demand = false;
 };
 
 struct CopyPiece {

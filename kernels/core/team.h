@@ -1,6 +1,6 @@
 // Team: the threads of one CPU lane, which share the items of one loop at a time.
 //
-// The thread that made the Team is worker 0 and calls For; the others are the Team's own. Between loops they spin for a
+// The thread that calls For is worker 0; the others are the Team's own. Between loops they spin for a
 // moment, so that the short ops of a decoding step follow one another without system calls, and then sleep. A loop does
 // not wait for a helper that has not come: one that is late finds nothing left to do.
 // Each lane has a Team of its own, so that work on two lanes truly overlaps.
@@ -35,7 +35,7 @@ class Team {
   int threads() const { return static_cast<int>(workers_.size()); }
 
   // Calls body(worker, i) once for each i in [0, items), on whichever thread is free, and returns when all are done.
-  // `body` must not throw. Called by the thread that made the Team, not from within a body.
+  // `body` must not throw. Called by one thread at a time, not from within a body.
   template <typename Body>
   void For(int64_t items, const Body& body) {
     if (items <= 1 || workers_.size() == 1) {

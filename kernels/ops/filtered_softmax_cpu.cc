@@ -1,5 +1,6 @@
 // FilteredSoftmax on the CPU: a row per item; no full sort of the vocabulary.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -99,28 +100,40 @@ void ZeroBehind(float* weights, int64_t count, int64_t last) {
   });
 }
 
+// What KeepTopP has of a thread's scratch memory, besides the candidates, which come behind it.
+struct TopPScratch {
+  // Weights are at most 1, and less than an eighth apart within a bin: exponent and three bits behind it.
+  static constexpr int kBins = 1024;
+  double sums[kBins];
+  int32_t* candidates() { return reinterpret_cast<int32_t*>(this + 1); }
+
+  static int BinOf(float weight) { return static_cast<int>(std::bit_cast<uint32_t>(weight) >> 20) % kBins; }
+};
+
 // Zeroes all weights but the fewest and largest whose sum reaches top_p of the whole.
-void KeepTopP(float* weights, int64_t count, float top_p, int32_t* candidates) {
+void KeepTopP(float* weights, int64_t count, float top_p, TopPScratch& scratch) {
   const double total = ExactSum(weights, count);
   // What is lighter than this is never kept: all of it together is less than half of what may be left out. (The other
   // half is for roundings of the total, and of this; the idea of such a cut is llama2.c's.)
   const double least = 0.5 * (1.0 - top_p) * total / static_cast<double>(count);
+  int32_t* const candidates = scratch.candidates();
   const int64_t n = Candidates(weights, count, static_cast<float>(least), candidates);
   if (n == 0) return;
-  // Most often a few dozen of some hundred are kept: a heap gives them one by one. Where it goes on, a sort is faster.
-  constexpr int64_t kByHeap = 64;
-  const auto behind = [&](int32_t a, int32_t b) { return weights[a] != weights[b] ? weights[a] < weights[b] : a > b; };
-  std::make_heap(candidates, candidates + n, behind);
+  // Whole bins are kept, heaviest first, as long as they do not reach top_p: only within the next one order matters.
+  std::fill(scratch.sums, scratch.sums + TopPScratch::kBins, 0.0);
+  for (int64_t i = 0; i < n; ++i) scratch.sums[TopPScratch::BinOf(weights[candidates[i]])] += weights[candidates[i]];
   double sum = 0;
+  int bin = TopPScratch::kBins - 1;
+  for (; bin > 0 && sum + scratch.sums[bin] < top_p * total; --bin) sum += scratch.sums[bin];
+  int32_t* const end = std::partition(candidates, candidates + n,
+                                      [&](int32_t id) { return TopPScratch::BinOf(weights[id]) == bin; });
+  std::sort(candidates, end,
+            [&](int32_t a, int32_t b) { return weights[a] != weights[b] ? weights[a] > weights[b] : a < b; });
   int32_t last = candidates[0];
-  int64_t left = n;
-  for (; left > 0 && (left == n || sum < top_p * total) && left > n - kByHeap; --left) {
-    last = candidates[0];
+  for (const int32_t* next = candidates; next < end && (next == candidates || sum < top_p * total); ++next) {
+    last = *next;
     sum += weights[last];
-    std::pop_heap(candidates, candidates + left, behind);
   }
-  if (left > 0 && sum < top_p * total) std::sort(candidates, candidates + left, behind);
-  for (; left > 0 && sum < top_p * total; --left) sum += weights[last = candidates[left - 1]];
   ZeroBehind(weights, count, last);
 }
 
@@ -142,7 +155,7 @@ void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch)
   const FloatVec largest = hn::Set(FloatTag(), most / filter.temperature);
   Transform(p, count, kMinusInfinity,
             [&](int64_t, FloatVec v) { return ExpOfNegative(FloatTag(), hn::Sub(hn::Div(v, temperature), largest)); });
-  if (filter.top_p < 1) KeepTopP(p, count, filter.top_p, reinterpret_cast<int32_t*>(scratch));
+  if (filter.top_p < 1) KeepTopP(p, count, filter.top_p, *reinterpret_cast<TopPScratch*>(scratch));
   const FloatVec least = hn::Set(FloatTag(), filter.min_p);  // the likeliest has weight 1
   LaneSum kept;
   Transform(p, count, 0, [&](int64_t index, FloatVec v) {
@@ -155,7 +168,7 @@ void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch)
 }
 
 void FilteredSoftmaxImpl(Team& team, const FilteredSoftmaxArgs& args) {
-  static_assert(kMaxVocab * sizeof(float) <= Team::kScratchBytes);
+  static_assert(kMaxVocab * sizeof(float) + sizeof(TopPScratch) <= Team::kScratchBytes);
   team.For(args.logits.dim(0), [&](Worker& worker, int64_t row) { FilterRow(args, row, worker.scratch.data()); });
 }
 

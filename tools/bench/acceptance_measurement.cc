@@ -47,14 +47,14 @@ void AcceptanceMeasurement::Draw(float temperature) {
   session_->Rewind(std::ssize(prompt_) - 1);
   FullVerifier full(*session_, NewLaws());
   SeededChance chance(settings_.seed);
-  std::vector<double> weights(full.vocab());
+  std::vector<WeightedToken> possible;
   std::vector<float> law(full.vocab());
   TokenId last = prompt_.back();
   drawn_.clear();
   target_.clear();
   for (int64_t i = 0; i < settings_.tokens; ++i) {
     full.Run({&last, 1}, law);
-    last = DrawFrom(Distribution(law), chance, {.round = static_cast<uint32_t>(i)}, weights);
+    last = DrawFrom(Distribution(law), chance, {.round = static_cast<uint32_t>(i)}, possible);
     if (i > 0) target_.push_back(law);
     drawn_.push_back(last);
   }

@@ -51,6 +51,7 @@ class OpsBench {
     AddLinear(DType::kF16, 1, 0.70);
     AddLinear(DType::kF16, 16, 0);
     AddLinear(DType::kF16, 512, 0.50);
+    AddSmallLinears();
     AddPrefillAttention();
     std::vector<Timed> work;
     for (OpBench& bench : benches_) work.push_back(std::move(bench.timed));
@@ -183,6 +184,43 @@ class OpsBench {
     Add(fmt::format("linear, {} row{}, {}, {} x {}", rows, rows == 1 ? "" : "s", Name(dtype), in, out),
         rows == 1 ? Limit::kRead : Limit::kFma, rows == 1 ? weight.panels.bytes() : 1.0 * rows * in * out, wanted,
         [=, this] { Linear(*lane_, args); });
+  }
+
+  // The linear layers of a retrieval pass of the demo target, as often as it takes for none to lie in the caches.
+  void AddSmallLinears() {
+    struct Shape {
+      LinearForm form;
+      int64_t in, out;
+    };
+    const Shape shapes[] = {{LinearForm::kPlain, 256, 768},
+                            {LinearForm::kPlain, 256, 256},
+                            {LinearForm::kGated, 256, 704},
+                            {LinearForm::kPlain, 704, 256}};
+    constexpr int64_t kLayers = 4;
+    std::vector<std::vector<LinearWeight>> models;
+    double bytes = 0;
+    for (int64_t total = 0; total < working_set_bytes_; total += static_cast<int64_t>(bytes)) {
+      std::vector<LinearWeight>& model = models.emplace_back();
+      bytes = 0;
+      for (int64_t i = 0; i < kLayers * std::ssize(shapes); ++i) {
+        const auto& [form, in, out] = shapes[i % std::ssize(shapes)];
+        LinearWeight& weight = model.emplace_back(LinearWeight{.form = form, .in_features = in, .out_features = out});
+        weight.panels = New(DType::kF16, {LinearPanels(form, out), in, kPanelWidth}, static_cast<int>(i));
+        bytes += static_cast<double>(weight.panels.bytes());
+      }
+    }
+    for (const int64_t rows : {1, 2, 4, 5, 6}) {
+      const TensorView x = New(DType::kF32, {rows, 704}, 11), out = New(DType::kF32, {rows, 768}, 0);
+      Add(
+          fmt::format("linear, {} row{}, f16, the layers of the demo target", rows, rows == 1 ? "" : "s"), Limit::kRead,
+          bytes, 0,
+          [=, this] {
+            for (const LinearWeight& weight : models[next_layer_++ % models.size()]) {
+              Linear(*lane_, {x.Slice(1, 0, weight.in_features), weight, {}, out.Slice(1, 0, weight.out_features)});
+            }
+          },
+          static_cast<double>(rows) * bytes / 2);
+    }
   }
 
   void AddPrefillAttention() {

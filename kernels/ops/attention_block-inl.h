@@ -43,14 +43,21 @@ struct Block {
   bool scattered = false;  // its tiles lie here and there
   const T* keys[kBlockTiles];
   const T* values[kBlockTiles];
+  const T* next[kRunTiles];  // keys that this thread takes next, most likely
   int64_t head_dim = 0;
 };
 
-// Entry `entry` of the view, its first `tokens` tokens.
+// Entry `entry` of the view, its first `tokens` tokens; entry `next` comes behind it, most likely.
 template <typename T>
-Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens) {
+Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens, int64_t next) {
   Block<T> block;
   block.head_dim = kv.head_dim();
+  if (next >= kv.entries()) next = entry;
+  for (int64_t tile = 0; tile < kRunTiles; ++tile) {
+    block.next[tile] = kv.scattered()
+                           ? reinterpret_cast<const T*>(kv.tiles.as<int64_t>()[next * kBlockTiles + tile])
+                           : KeysOf<T>(kv, next) + tile * kKeyTile * block.head_dim;
+  }
   if (kv.scattered()) {
     block.scattered = true;
     const int64_t* const tiles = kv.tiles.as<int64_t>() + entry * kBlockTiles;
@@ -128,16 +135,18 @@ HWY_INLINE void ForGroups(int queries, const F& f) {
   }
 }
 
-// scores[r][key] = scale * q[r].key for the keys of one tile; scores' rows are kKvBlock apart.
+// scores[r][key] = scale * q[r].key for the keys of one tile; scores' rows are kKvBlock apart. Meanwhile the tile `ahead`
+// is asked for.
 template <int kQueries, typename T>
-HWY_INLINE void TileScores(const float* const* q, const T* HWY_RESTRICT keys, int64_t head_dim, float scale,
-                           float* HWY_RESTRICT scores) {
+HWY_INLINE void TileScores(const float* const* q, const T* HWY_RESTRICT keys, const T* ahead, int64_t head_dim,
+                           float scale, float* HWY_RESTRICT scores) {
   constexpr int kVectors = 2 * kKeyTile / kLanes;
   FloatVec acc[kQueries][kVectors];
   for (int r = 0; r < kQueries; ++r) {
     for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(FloatTag());
   }
-  for (int64_t i = 0; i < head_dim; i += 2, keys += 2 * kKeyTile) {
+  for (int64_t i = 0; i < head_dim; i += 2, keys += 2 * kKeyTile, ahead += 2 * kKeyTile) {
+    hwy::Prefetch(ahead);
     FloatVec k[kVectors];
     for (int v = 0; v < kVectors; ++v) k[v] = LoadFloats(keys + v * kLanes);
     for (int r = 0; r < kQueries; ++r) {
@@ -164,14 +173,13 @@ HWY_INLINE void Scores(const Tile& tile, int queries, const Block<T>& block, int
     const int64_t end = std::min(tiles, begin + kRunTiles);
     ForGroups<kScoreQueries>(queries, [&]<int kQueries>(int first) {
       for (int64_t t = begin; t < end; ++t) {
-        if (first == 0) {  // what comes a run later: behind the keys, the first values
-          const int64_t ahead = t + kRunTiles;
-          PrefetchTile(ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)],
-                       block.head_dim);
-          // No sequence that the processor would know of by itself: values are asked for beside their keys.
-          if (block.scattered) PrefetchTile(block.values[t], block.head_dim);
-        }
-        TileScores<kQueries>(tile.q + first, block.keys[t], block.head_dim, scale,
+        // What comes a run later: behind the keys, the first values.
+        const int64_t ahead = t + kRunTiles;
+        const T* const asked =
+            ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)];
+        // No sequence that the processor would know of by itself: values are asked for beside their keys.
+        if (first == 0 && block.scattered) PrefetchTile(block.values[t], block.head_dim);
+        TileScores<kQueries>(tile.q + first, block.keys[t], asked, block.head_dim, scale,
                              scores + first * kKvBlock + t * kKeyTile);
       }
     });
@@ -179,8 +187,10 @@ HWY_INLINE void Scores(const Tile& tile, int queries, const Block<T>& block, int
 }
 
 // Scores of the first `visible` keys of `keys` -> exp(score - max), of the others -> 0; gives max and sum. Writes up to
-// the next multiple of kSumLanes.
-HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_t keys, float* max, float* sum) {
+// the next multiple of kSumLanes. Meanwhile lines from `ahead` on are asked for.
+HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_t keys, const void* ahead, float* max,
+                             float* sum) {
+  const char* line = static_cast<const char*>(ahead);
   constexpr int kVectors = LaneSum::kVectors;
   const FloatTag d;
   const int64_t padded = (keys + kSumLanes - 1) / kSumLanes * kSumLanes;
@@ -196,7 +206,8 @@ HWY_INLINE void BlockSoftmax(float* HWY_RESTRICT scores, int64_t visible, int64_
   if (visible == 0) return std::fill(scores, scores + padded, 0.0f);
   const FloatVec largest = hn::Set(d, *max);
   LaneSum total;
-  for (int64_t i = 0; i < padded; i += kSumLanes) {
+  for (int64_t i = 0; i < padded; i += kSumLanes, line += 64) {
+    __builtin_prefetch(line, 0, 2);  // into the second cache, which has room for them
     for (int v = 0; v < kVectors; ++v) {
       const FloatVec p = ExpOfNegative(d, hn::Sub(LoadFloats(scores + i + v * kLanes), largest));
       StoreFloats(p, scores + i + v * kLanes);
@@ -289,7 +300,8 @@ HWY_INLINE void Values(const Tile& tile, int queries, const Block<T>& block, int
     ValueRun<T> run{{}, {}, std::min(keys - key, kRunKeys), key == 0};
     for (int64_t t = 0; t * kKeyTile < run.keys; ++t) {
       run.tiles[t] = block.values[key / kKeyTile + t];
-      run.ahead[t] = block.values[std::min(key / kKeyTile + t + kRunTiles, tiles - 1)];
+      const int64_t ahead = key / kKeyTile + t + kRunTiles;
+      run.ahead[t] = ahead < tiles ? block.values[ahead] : block.next[t];
     }
     ForGroups<kValueQueries>(queries, [&]<int kQueries>(int first) {
       RunValues<kQueries>(tile.out + first, run, block.head_dim, scores + first * kKvBlock + key);
@@ -303,7 +315,10 @@ HWY_NOINLINE void TileTimesBlock(Tile& tile, int queries, const Block<T>& block,
   const int64_t keys = *std::max_element(tile.visible, tile.visible + queries);
   Scores(tile, queries, block, (keys + kKeyTile - 1) / kKeyTile, scale, scores);
   for (int r = 0; r < queries; ++r) {
-    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], keys, &tile.max[r], &tile.sum[r]);
+    // Scores have asked for the first run of values; here come those behind it, some of them for each query vector.
+    const int64_t run = std::min<int64_t>(r + 1, std::max<int64_t>(0, keys - 1) / kRunKeys);
+    BlockSoftmax(scores + r * kKvBlock, tile.visible[r], keys, keys == 0 ? nullptr : block.values[run * kRunTiles],
+                 &tile.max[r], &tile.sum[r]);
   }
   Values(tile, queries, block, keys, scores);
 }

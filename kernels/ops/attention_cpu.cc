@@ -52,9 +52,10 @@ void ForGroupsOf(int64_t most, int64_t count, const F& f) {
 }
 
 template <typename T>
-void PartialsOfEntry(const Queries& queries, int64_t index, const AttentionPartials& partials, float* scores) {
+void PartialsOfEntry(const Queries& queries, int64_t index, int64_t next, const AttentionPartials& partials,
+                     float* scores) {
   const int64_t first = queries.args.kv.BlockOf(index) * kKvBlock;
-  const Block<T> block = BlockOf<T>(queries.args.kv, index, queries.VisibleIn(first, queries.count - 1));
+  const Block<T> block = BlockOf<T>(queries.args.kv, index, queries.VisibleIn(first, queries.count - 1), next);
   ForGroupsOf(kQueryTile, queries.count, [&](int64_t n, int count) {
     Tile tile;
     const int64_t entry = index * queries.count + n;  // of partials, as queries are numbered
@@ -107,7 +108,8 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
   const int64_t visible = queries.args.VisibleTo(queries.Row(end - 1));
   for (int64_t first = 0; first < visible; first += kKvBlock) {
     const Block<T> block = BlockOf<T>(queries.args.kv, first / kKvBlock * queries.args.kv.kv_heads + queries.kv_head,
-                                      queries.VisibleIn(first, end - 1));
+                                      queries.VisibleIn(first, end - 1),
+                                      (first / kKvBlock + 1) * queries.args.kv.kv_heads + queries.kv_head);
     for (int64_t n = begin; n < end; n += kPrefillTile) {
       const int count = static_cast<int>(std::min<int64_t>(kPrefillTile, end - n));
       Tile tile;
@@ -128,7 +130,7 @@ void PrefillGroup(const Queries& queries, int64_t begin, const TensorView& out, 
 void PartialImpl(Team& team, const AttentionArgs& args, const AttentionPartials& partials) {
   team.For(args.kv.entries(), [&](Worker& worker, int64_t entry) {
     WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
-      PartialsOfEntry<T>({args, args.kv.HeadOf(entry)}, entry, partials,
+      PartialsOfEntry<T>({args, args.kv.HeadOf(entry)}, entry, entry + team.threads(), partials,
                          reinterpret_cast<float*>(worker.scratch.data()));
     });
   });

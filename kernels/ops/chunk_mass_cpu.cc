@@ -42,11 +42,12 @@ template <typename T>
 void MassesOfEntry(const ChunkMassArgs& args, int64_t entry, float* scores) {
   const int64_t group = args.q.dim(0) / args.kv.kv_heads, first = args.kv.BlockOf(entry) * kKvBlock;
   const int64_t visible = std::clamp<int64_t>(args.visible - first, 0, kKvBlock);
-  const Block<T> block = BlockOf<T>(args.kv, entry, visible);
+  const Block<T> block = BlockOf<T>(args.kv, entry, visible, entry);
   for (int64_t head = args.kv.HeadOf(entry) * group; head < (args.kv.HeadOf(entry) + 1) * group; ++head) {
     const float* const q = args.q.as<float>() + head * args.q.dim(1);
     for (int64_t first_key = 0; first_key < visible; first_key += kKeyTile) {
-      TileScores<1>(&q, block.keys[first_key / kKeyTile], block.head_dim, args.scale, scores + first_key);
+      const T* const keys = block.keys[first_key / kKeyTile];
+      TileScores<1>(&q, keys, keys, block.head_dim, args.scale, scores + first_key);
     }
     LogMasses(scores, visible, args.chunk_tokens,
               args.log_masses.as<float>() + head * args.log_masses.stride(0) + first / args.chunk_tokens);

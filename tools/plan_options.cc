@@ -17,7 +17,6 @@
 namespace triforce {
 namespace {
 
-// Of what the system has to give, what a default takes: the rest is for the page cache and others.
 constexpr double kAutoShare = 0.9;
 // What a 24 GiB card has for us: the driver and a desktop keep some.
 constexpr int64_t kRtx4090Bytes = (int64_t{24} << 30) - (int64_t{512} << 20);
@@ -55,10 +54,12 @@ int64_t FreeDiskBytes(const std::string& directory) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(directory, error);
   if (error) throw Error(ErrorKind::kIo, directory, error.message(), "Give a folder on a fast disk with --disk.");
-  return static_cast<int64_t>(static_cast<double>(space.available) * kAutoShare);
+  return AutoShare(static_cast<int64_t>(space.available));
 }
 
 }  // namespace
+
+int64_t AutoShare(int64_t bytes) { return static_cast<int64_t>(kAutoShare * static_cast<double>(bytes)); }
 
 std::string CheckDevice(const std::string& text) {
   const std::string gpu = "cuda:";
@@ -70,9 +71,7 @@ std::string CheckDevice(const std::string& text) {
 
 std::string RatesNameOf(const std::string& device) { return device == "cuda" ? "cuda:0" : device; }
 
-Rates AssumedRatesOf(const std::string& device) {
-  return device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates();
-}
+Rates AssumedRatesOf(const std::string& device) { return device == "cpu" ? AssumedCpuRates() : AssumedRtx4090Rates(); }
 
 std::string CheckSizeOrAuto(const std::string& text) {
   if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
@@ -117,16 +116,15 @@ PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject) {
                   .cpu_device = cpu,
                   .rates = RatesFor(flags, subject.device),
                   .link_gbps = flags.link_gbps};
-  const auto share = [](int64_t bytes) { return static_cast<int64_t>(kAutoShare * static_cast<double>(bytes)); };
-  const int64_t available = share(AvailableMemoryBytes());
+  const int64_t available = AutoShare(AvailableMemoryBytes());
   if (const auto bytes = SizeOf(subject.device_memory)) {
     input.device_bytes = *bytes;
   } else {
-    input.device_bytes = absent ? kRtx4090Bytes : cpu ? available : share(AvailableDeviceBytes(subject.device));
+    input.device_bytes = absent ? kRtx4090Bytes : cpu ? available : AutoShare(AvailableDeviceBytes(subject.device));
   }
-  input.host_bytes = SizeOf(flags.host_memory)
-                         .value_or(absent ? kAssumedHostBytes
-                                          : available - (cpu ? std::min(available, input.device_bytes) : 0));
+  input.host_bytes =
+      SizeOf(flags.host_memory)
+          .value_or(absent ? kAssumedHostBytes : available - (cpu ? std::min(available, input.device_bytes) : 0));
   if (!flags.disk.empty()) input.disk_bytes = SizeOf(flags.disk_memory).value_or(FreeDiskBytes(flags.disk));
   input.options.resident_weight_bytes = SizeOf(flags.resident_weights);
   input.options.resident_kv_bytes = SizeOf(flags.resident_kv);

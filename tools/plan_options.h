@@ -43,6 +43,9 @@ struct PlanSubject {
 // Throws Error (kUsage, kInvalidInput).
 PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject);
 
+// What a default takes of memory that the system has to give: the rest is for the page cache and others.
+int64_t AutoShare(int64_t bytes);
+
 // For --device: empty where `text` names a device, whether it is there or not; otherwise what is wrong.
 std::string CheckDevice(const std::string& text);
 

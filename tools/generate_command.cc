@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/core/span_shares.h"
 #include "models/output_file.h"
 #include "runtime/generate.h"
 #include "tools/command.h"
@@ -126,6 +128,17 @@ class GenerateRun {
     return sums;
   }
 
+  // Of each kind of pass, what the compute lane does meanwhile.
+  std::vector<std::pair<std::string, SpanShares>> Shares() const {
+    std::vector<std::pair<std::string, SpanShares>> shares;
+    if (engine_->trace() == nullptr) return shares;
+    for (const char* pass : {"verify pass", "retrieval pass", "draft pass"}) {
+      const SpanShares of_pass = SharesDuring(*engine_->trace(), pass, "compute");
+      if (of_pass.spans > 0) shares.emplace_back(pass, of_pass);
+    }
+    return shares;
+  }
+
   std::vector<StepTime> Steps() const {
     return StepsBesidePlan(engine_->plan(),
                            {.prefill_ms = prompt_ms_,
@@ -148,6 +161,13 @@ class GenerateRun {
     fmt::print(stderr, "{}", SpeculationLines(Proposers()));
     // Of random weights nothing else is of interest.
     if (flags_.model.verbose || flags_.model.random_weights) fmt::print(stderr, "{}", StepLines(Steps()));
+    if (flags_.model.verbose) {
+      for (const auto& [pass, s] : Shares()) {
+        fmt::print(stderr,
+                   "{}: compute lane works {:.1f} %, waits {:.1f} %, gaps {:.1f} %, edges {:.1f} % of {:.3f} ms\n",
+                   pass, 100 * s.work, 100 * s.waits, 100 * s.gaps, 100 * s.edges, s.mean_ms);
+      }
+    }
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
@@ -189,6 +209,15 @@ class GenerateRun {
         {"finish_reason", Reason()},
     };
     AddEngineStats(*engine_, flags_.model, stats);
+    for (const auto& [pass, s] : Shares()) {
+      stats["compute_lane"].push_back({{"pass", pass},
+                                       {"passes", s.spans},
+                                       {"mean_ms", s.mean_ms},
+                                       {"work", s.work},
+                                       {"waits", s.waits},
+                                       {"gaps", s.gaps},
+                                       {"edges", s.edges}});
+    }
     if (flags_.samples > 1) {
       for (const Generation& sample : samples_) {
         stats["samples"].push_back({{"ids", Ids(sample.tokens)}, {"finish_reason", NameOf(sample.reason)}});

@@ -9,8 +9,8 @@ namespace triforce {
 
 class Trace;
 
-std::unique_ptr<Device> OpenCudaDevice(int, int64_t limit_bytes, Trace*) {
-  return std::make_unique<SimDevice>(limit_bytes);
+std::unique_ptr<Device> OpenCudaDevice(int, int64_t limit_bytes, Trace* trace) {
+  return std::make_unique<SimDevice>(limit_bytes, trace);
 }
 
 int64_t FreeCudaBytes(int) { return int64_t{4} << 30; }

@@ -42,17 +42,15 @@ Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
                 fmt::format("has no rates of the device \"{}\"", flags.model.device),
                 "Without --rates they are measured.");
   }
-  constexpr int64_t kMiB = int64_t{1} << 20;
   const int64_t device_bytes = AvailableDeviceBytes(flags.model.device);
   const std::unique_ptr<Device> device = OpenDevice(flags.model.device, device_bytes);
-  MeasureOptions options{
-      .threads = Threads(flags),
-      .working_set_bytes = std::min(std::clamp(4 * LastLevelCacheBytes(), 64 * kMiB, 1024 * kMiB), device_bytes / 8),
-      .seconds = kMeasureSeconds,
-      .assumed = AssumedRatesOf(flags.model.device),
-      .between_rounds = [&] {
-        if (stop.stop_requested()) throw Interrupted{};
-      }};
+  MeasureOptions options{.threads = Threads(flags),
+                         .working_set_bytes = std::min(MeasuringBytes(flags.model.device), device_bytes / 8),
+                         .seconds = kMeasureSeconds,
+                         .assumed = AssumedRatesOf(flags.model.device),
+                         .between_rounds = [&] {
+                           if (stop.stop_requested()) throw Interrupted{};
+                         }};
   if (!flags.model.plan.disk.empty()) options.disk_directory = flags.model.plan.disk;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (terminal) fmt::print(stderr, "measuring the machine, about {:.0f} s", kMeasureSeconds + 1);

@@ -8,6 +8,7 @@
 namespace triforce {
 
 std::optional<GenerationConfig> ReadGenerationConfig(const std::string& directory, const ModelConfig& model) {
+  if (directory.empty()) return std::nullopt;  // a model without files
   const std::filesystem::path path = std::filesystem::path(directory) / "generation_config.json";
   if (!std::filesystem::exists(path)) return std::nullopt;
   const JsonObject file = JsonObject::FromFile(path.string());

@@ -8,8 +8,9 @@
 namespace triforce {
 namespace {
 
-constexpr std::array<std::string_view, 8> kShapeNames = {"llama-68m", "llama2-7b",  "llama2-13b",  "llama2-70b",
-                                                         "llama3-8b", "llama3-70b", "llama3.2-1b", "llama3.2-3b"};
+constexpr std::array<std::string_view, 9> kShapeNames = {"llama-68m",   "llama2-7b",   "llama2-13b",
+                                                         "llama2-70b",  "llama3-8b",   "llama3-70b",
+                                                         "llama3.2-1b", "llama3.2-3b", "tiny"};
 
 PanelSizes Sizes(LinearForm form, int64_t in_features, int64_t out_features, DType type) {
   return {LinearPanels(form, out_features), in_features * kPanelWidth * SizeOf(type)};
@@ -67,6 +68,7 @@ std::optional<ModelShape> NamedShape(std::string_view name) {
   if (name == "llama3-70b") return ModelShape{80, 8192, 28672, 64, 8, 128, 128256, kLong};
   if (name == "llama3.2-1b") return ModelShape{16, 2048, 8192, 32, 8, 64, 128256, kLong};
   if (name == "llama3.2-3b") return ModelShape{28, 3072, 8192, 24, 8, 128, 128256, kLong};
+  if (name == "tiny") return ModelShape{2, 128, 320, 4, 2, 64, 512, kLong};  // for tests: what runs in no time
   return std::nullopt;
 }
 

@@ -67,6 +67,7 @@ class Planner {
     items.push_back({"prefill KV", PrefillKvBytes(input_, s)});
     items.push_back({"chunk ranks", ChunkRankBytes(input_, s)});
     items.push_back({"sampling", SamplingBytes(input_)});
+    if (!input_.cpu_device) items.push_back({"kernels' memory", kCudaLaneBytes});
     if (input_.draft) items.push_back({"draft", DraftBytes(input_)});
     items.push_back({"tail KV", Layers() * plan_.tail_blocks * layer_block_bytes_});
     if (input_.options.budget_tokens > 0) AddRetrieval(items);

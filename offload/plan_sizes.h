@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/core/cuda_lane.h"
 #include "offload/plan.h"
 
 namespace triforce {
@@ -56,6 +57,10 @@ int64_t ChunkMeanBytes(const PlanInput& input, const ModelShape& shard);
 int64_t RetrievalListBytes(const PlanInput& input, const ModelShape& shard);
 int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& shard);
 int64_t GuestBlocks(const PlanInput& input);
+
+// What CUDA's lanes take of the device themselves: what the kernels of one hand to one another; and a clock of the
+// other, if it is throttled.
+inline constexpr int64_t kCudaLaneBytes = CudaLane::kScratchBytes + 4096;
 
 // A draft's streaming cache (runtime/streaming_cache.h) of one sequence.
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type);

@@ -328,6 +328,25 @@ TEST_CASE("more memory never makes it worse; the longest context is exact") {
   CHECK(cut > 200);
 }
 
+TEST_CASE("a GPU's plan has room for what its lanes take themselves; a CPU's lanes take nothing") {
+  PlanInput input = On4090("llama2-7b", 8192, 64 * kGiB);
+  CHECK(MakePlan(input).device.BytesOf("kernels' memory") == kCudaLaneBytes);
+  input.cpu_device = true;
+  CHECK(MakePlan(input).device.BytesOf("kernels' memory") == 0);
+}
+
+TEST_CASE("a link that is held back is so both ways: storing a prompt's KV takes its time") {
+  PlanInput input = On4090("llama2-7b", 32768, 64 * kGiB);
+  input.options.resident_kv_bytes = 0;
+  input.link_gbps = input.rates.link_to_host_gbps;
+  const Plan plan = MakePlan(input);
+  input.link_gbps /= 10;
+  const double longer_ms = MakePlan(input).times.prefill_ms - plan.times.prefill_ms;
+  const double stored = static_cast<double>(plan.StreamedBytesPerPass());  // of KV alone: weights are resident
+  REQUIRE_FALSE(plan.streams_weights());
+  CHECK(longer_ms == doctest::Approx(9 * stored / (input.rates.link_to_host_gbps * 1e6)).epsilon(0.01));
+}
+
 TEST_CASE("as JSON: all that a reader needs to add it up again") {
   PlanInput input = On4090("llama2-13b", 131072, 64 * kGiB);
   input.disk_bytes = 64 * kGiB;

@@ -23,8 +23,12 @@ constexpr double kNewChunks = 0.36;
 // Of the read rate, what retrieval passes reach, whose tiles of 1 or 2 KiB lie here and there: 16 to 20 of 34 GB/s
 // (demo target, a budget of 2,800 tokens, AMD EPYC).
 constexpr double kTileRead = 0.5;
+// On a GPU tiles are read by whole sectors, many at a time; taken to be a little below whole blocks, and not measured.
+constexpr double kGpuTileRead = 0.85;
 // The same of attention to whole blocks: 28 of 34 GB/s (one row, 28,672 tokens x 4 heads of 64, two threads).
 constexpr double kBlockRead = 0.85;
+// On an H100 94 to 97 % (1 to 5 rows, 130,048 tokens x 32 heads, docs/gpu.md).
+constexpr double kGpuBlockRead = 0.95;
 // Of prefill attention's rate, what attention of a verify pass' rows reaches: 147 of 128 GFLOP/s (16 rows, the same).
 constexpr double kFewRows = 1.15;
 // Reading and arithmetic run side by side, but not quite: so many powers of both are added. One layer of the demo
@@ -37,7 +41,11 @@ class Times {
  public:
   explicit Times(const Plan& plan) : plan_(plan), input_(plan.input), rates_(plan.input.rates) {
     link_gbps_ = rates_.link_to_device_gbps;
-    if (input_.link_gbps > 0) link_gbps_ = std::min(link_gbps_, input_.link_gbps);
+    to_host_gbps_ = rates_.link_to_host_gbps;
+    if (input_.link_gbps > 0) {  // one lane copies both ways
+      link_gbps_ = std::min(link_gbps_, input_.link_gbps);
+      to_host_gbps_ = std::min(to_host_gbps_, input_.link_gbps);
+    }
     layer_parameters_ = 0;
     for (const LayerPlan& layer : plan.layers) {
       for (const MatrixPlan& m : layer.matrices) {
@@ -56,15 +64,16 @@ class Times {
     t.decode_link_ms = Ms(plan_.StreamedBytesPerPass(), link_gbps_);
     t.decode_disk_ms =
         plan_.DiskBytesPerPass() == 0 ? 0 : Ms(input_.devices * plan_.DiskBytesPerPass(), rates_.disk_read_gbps);
-    t.decode_compute_ms = ComputeMs(1, KvBytes(prompt_), StreamedSlots());
+    t.decode_compute_ms = ComputeMs(1, KvBytes(prompt_), StreamedSlots(), BlockRead());
     t.decode_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.decode_compute_ms);
     const int64_t gamma = input_.options.gamma, budget = input_.options.budget_tokens;
-    t.verify_compute_ms = ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots());
+    t.verify_compute_ms = ComputeMs(gamma + 1, KvBytes(prompt_), StreamedSlots(), BlockRead());
     t.verify_ms = Overlapped(std::max(t.decode_link_ms, t.decode_disk_ms), t.verify_compute_ms);
     if (budget > 0) {
       const double tokens = std::min(static_cast<double>(budget), prompt_);
-      t.retrieval_pass_ms = Overlapped(Ms(StreamedWeightBytes(), link_gbps_),
-                                       ComputeMs(input_.options.draft_gamma + 1, KvBytes(tokens), 0, kTileRead));
+      t.retrieval_pass_ms = Overlapped(
+          Ms(StreamedWeightBytes(), link_gbps_),
+          ComputeMs(input_.options.draft_gamma + 1, KvBytes(tokens), 0, input_.cpu_device ? kTileRead : kGpuTileRead));
       t.reselect_ms = ReselectMs(tokens);
     }
     if (input_.draft) t.draft_pass_ms = DraftMs();
@@ -80,6 +89,8 @@ class Times {
     return static_cast<double>(input_.batch * plan_.shard.KvBytesPerToken(input_.kv_type)) * tokens;
   }
 
+  double BlockRead() const { return input_.cpu_device ? kBlockRead : kGpuBlockRead; }
+
   double StreamedSlots() const {
     if (plan_.ring.slots == 0) return 0;
     return std::ceil(static_cast<double>(plan_.StreamedBytesPerPass()) / static_cast<double>(plan_.ring.slot_bytes));
@@ -94,7 +105,7 @@ class Times {
 
   // Weights and KV are read once whatever the rows; beside that the rows multiply. KV is read at `kv_rate` of the
   // device's rate.
-  double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate = kBlockRead) const {
+  double ComputeMs(int64_t rows, double kv_bytes, double slots, double kv_rate) const {
     const double all_rows = static_cast<double>(rows * input_.batch);
     const double group = static_cast<double>(plan_.shard.heads) / static_cast<double>(plan_.shard.kv_heads);
     const double flops = 2 * all_rows * weight_bytes_ / static_cast<double>(SizeOf(plan_.shard.weight_type));
@@ -170,9 +181,9 @@ class Times {
     }
     double transfer_ms = Ms(weights, link_gbps_);
     if (!plan_.hidden_on_device) {
-      transfer_ms += layers * (Ms(hidden_bytes, link_gbps_) + Ms(hidden_bytes, rates_.link_to_host_gbps));
+      transfer_ms += layers * (Ms(hidden_bytes, link_gbps_) + Ms(hidden_bytes, to_host_gbps_));
     }
-    double store_ms = Ms(stored, rates_.link_to_host_gbps);
+    double store_ms = Ms(stored, to_host_gbps_);
     if (plan_.ring.staging_slots > 0)
       store_ms += Ms(static_cast<double>(input_.devices * DiskKvBytes()), rates_.disk_write_gbps);
     return static_cast<double>(input_.batch) * (std::max(linear_ms + attention_ms, transfer_ms) + store_ms);
@@ -189,7 +200,8 @@ class Times {
   const Plan& plan_;
   const PlanInput& input_;
   const Rates& rates_;
-  double link_gbps_ = 0;
+  double link_gbps_ = 0;  // to the device
+  double to_host_gbps_ = 0;
   double weight_bytes_ = 0;
   double layer_parameters_ = 0;
   double prompt_ = 0;  // tokens

@@ -7,7 +7,6 @@
 #include "kernels/core/check.h"
 #include "kernels/core/device.h"
 #include "kernels/core/error.h"
-#include "models/checkpoint.h"
 #include "models/tokenizer.h"
 #include "offload/draft_plan.h"
 
@@ -20,13 +19,13 @@ std::string Quoted(const Tokenizer& tokenizer, int64_t id) {
 
 }  // namespace
 
-DraftModel::DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,
+DraftModel::DraftModel(const WeightSource& source, const PlanInput& input, Lane& lane,
                        const std::function<void(int64_t bytes)>& progress)
     : lane_(lane),
-      config_(ReadModelConfig(directory)),
+      config_(source.config()),
       input_(input),
       plan_(MakeDraftPlan(input)),
-      weights_(config_, Checkpoint(directory), plan_, WeightTiers{lane.device(), no_host_}, lane, progress),
+      weights_(source, plan_, WeightTiers{lane.device(), no_host_}, lane, progress),
       forward_({lane, config_, weights_, plan_, no_host_, no_transfers_}),
       linears_(weights_, nullptr) {
   parts_.reserve(kDraftRows);
@@ -93,23 +92,24 @@ void DraftModel::TakeIn(std::span<const TokenId> tokens, StreamingCache& cache) 
   lane_.Synchronize();
 }
 
-void CheckSameVocabulary(const std::string& target, const std::string& draft) {
+void CheckSameVocabulary(const ModelSource& target, const ModelSource& draft) {
   const ModelConfig target_config = ReadModelConfig(target), draft_config = ReadModelConfig(draft);
   const auto refuse = [&](const std::string& what) {
-    throw Error(ErrorKind::kUsage, draft, what, "A draft model must have the target's vocabulary.");
+    throw Error(ErrorKind::kUsage, draft.name(), what, "A draft model must have the target's vocabulary.");
   };
   if (target_config.vocab != draft_config.vocab) {
-    refuse(fmt::format("has a vocabulary of {} tokens, the target {} one of {}", draft_config.vocab, target,
+    refuse(fmt::format("has a vocabulary of {} tokens, the target {} one of {}", draft_config.vocab, target.name(),
                        target_config.vocab));
   }
-  if (!Tokenizer::Exists(target) || !Tokenizer::Exists(draft)) return;
-  const Tokenizer a(target, target_config), b(draft, draft_config);
+  if (target.random() || draft.random()) return;
+  if (!Tokenizer::Exists(target.directory) || !Tokenizer::Exists(draft.directory)) return;
+  const Tokenizer a(target.directory, target_config), b(draft.directory, draft_config);
   if (a.pieces() != b.pieces()) {
-    refuse(fmt::format("has a tokenizer of {} pieces, the target {} one of {}", b.pieces(), target, a.pieces()));
+    refuse(fmt::format("has a tokenizer of {} pieces, the target {} one of {}", b.pieces(), target.name(), a.pieces()));
   }
   for (int64_t id = 0; id < a.pieces(); ++id) {
     if (Quoted(a, id) != Quoted(b, id)) {
-      refuse(fmt::format("has token {} as {}, the target {} as {}", id, Quoted(b, id), target, Quoted(a, id)));
+      refuse(fmt::format("has token {} as {}, the target {} as {}", id, Quoted(b, id), target.name(), Quoted(a, id)));
     }
   }
 }

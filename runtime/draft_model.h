@@ -37,7 +37,7 @@ class DraftModel {
   static constexpr int64_t kCaughtUp = 3;
 
   // `input`: the target's plan input, whose draft this is. `progress` as in Weights. Throws Error.
-  DraftModel(const std::string& directory, const PlanInput& input, Lane& lane,
+  DraftModel(const WeightSource& source, const PlanInput& input, Lane& lane,
              const std::function<void(int64_t bytes)>& progress);
 
   const ModelConfig& config() const { return config_; }
@@ -72,6 +72,6 @@ class DraftModel {
 
 // Throws Error (kUsage) where `draft` has another vocabulary than `target`: another number of tokens, or, where both
 // have one, another tokenizer.
-void CheckSameVocabulary(const std::string& target, const std::string& draft);
+void CheckSameVocabulary(const ModelSource& target, const ModelSource& draft);
 
 }  // namespace triforce

@@ -156,9 +156,9 @@ TEST_CASE("a draft of another vocabulary is refused") {
   for (const char* file : {"config.json", "model.safetensors"}) {
     std::filesystem::copy_file(std::string("models/demo/draft/") + file, other.path() + "/" + file);
   }
-  CHECK_NOTHROW(CheckSameVocabulary("models/demo/target", other.path()));  // no tokenizer: nothing to compare
+  CHECK_NOTHROW(CheckSameVocabulary({"models/demo/target"}, {other.path()}));  // no tokenizer: nothing to compare
   std::filesystem::copy_file("models/testdata/drops_spaces.model", other.path() + "/tokenizer.model");
-  CHECK_THROWS_AS(CheckSameVocabulary("models/demo/target", other.path()), Error);
+  CHECK_THROWS_AS(CheckSameVocabulary({"models/demo/target"}, {other.path()}), Error);
 }
 
 }  // namespace

@@ -10,10 +10,9 @@
 #include "kernels/core/error.h"
 #include "kernels/core/open_device.h"
 #include "kernels/core/system_memory.h"
-#include "models/checkpoint.h"
 #include "offload/default_memory.h"
 #include "runtime/engine_impl.h"
-#include "runtime/model_shape.h"
+#include "runtime/weight_source.h"
 
 namespace triforce {
 namespace {
@@ -22,14 +21,21 @@ int ThreadCount(const EngineOptions& options) {
   return options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-PlanInput Complete(const EngineOptions& options, const ModelConfig& config, const Checkpoint& checkpoint) {
+ModelSource ModelOf(const EngineOptions& options) { return {options.model_directory, options.random_model}; }
+
+// Null where there is none.
+std::unique_ptr<WeightSource> OpenDraft(const EngineOptions& options) {
+  const ModelSource draft{options.draft_directory, options.random_draft};
+  if (draft.directory.empty() && !draft.random()) return nullptr;
+  CheckSameVocabulary(ModelOf(options), draft);
+  return OpenWeights(draft);
+}
+
+PlanInput Complete(const EngineOptions& options, const WeightSource& model, const WeightSource* draft) {
   PlanInput input = options.plan;
-  if (input.shape.layers == 0) input.shape = ShapeOf(config, checkpoint);
-  if (!options.draft_directory.empty() && !input.draft) {
-    const std::string& draft = options.draft_directory;
-    input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(draft), Checkpoint(draft))};
-  }
-  if (input.context_tokens == 0) input.context_tokens = std::min(kDefaultContextTokens, config.max_positions);
+  if (input.shape.layers == 0) input.shape = model.shape();
+  if (draft != nullptr && !input.draft) input.draft = DraftInput{.shape = draft->shape()};
+  if (input.context_tokens == 0) input.context_tokens = std::min(kDefaultContextTokens, model.config().max_positions);
   input.cpu_device = options.device == "cpu";
   CompleteMemory(options.device, input);
   if (input.rates.source.empty()) input.rates = AssumedRates(options.device);
@@ -39,25 +45,24 @@ PlanInput Complete(const EngineOptions& options, const ModelConfig& config, cons
 }  // namespace
 
 PlanInput CompletePlanInput(const EngineOptions& options) {
-  const ModelConfig config = ReadModelConfig(options.model_directory);
-  return Complete(options, config, Checkpoint(options.model_directory));
+  return Complete(options, *OpenWeights(ModelOf(options)), OpenDraft(options).get());
 }
 
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>()) {
   Impl& e = *impl_;
   e.options = options;
-  e.config = ReadModelConfig(options.model_directory);
-  const Checkpoint checkpoint(options.model_directory);
-  if (!options.draft_directory.empty()) CheckSameVocabulary(options.model_directory, options.draft_directory);
-  e.plan = MakePlan(Complete(options, e.config, checkpoint));
+  const std::unique_ptr<WeightSource> source = OpenWeights(ModelOf(options));
+  e.config = source->config();
+  const std::unique_ptr<WeightSource> draft_source = OpenDraft(options);
+  e.plan = MakePlan(Complete(options, *source, draft_source.get()));
   if (e.plan.input.devices != 1) {
     throw Error(ErrorKind::kUnsupported, "devices", fmt::format("found {}, expected 1", e.plan.input.devices));
   }
-  e.MakeTiers(checkpoint);
+  e.MakeTiers(*source, draft_source.get());
   e.MakePasses();
 }
 
-void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
+void Engine::Impl::MakeTiers(const WeightSource& source, const WeightSource* draft_source) {
   device = OpenDevice(options.device, plan.device.limit_bytes, options.trace);
   const int64_t staging_bytes = plan.ring.staging_slots * plan.ring.slot_bytes;
   host = HostPool({.bytes = plan.host.used_bytes() - staging_bytes,
@@ -81,13 +86,12 @@ void Engine::Impl::MakeTiers(const Checkpoint& checkpoint) {
   copy = device->NewLane({.name = "copy", .high_priority = true, .copy_gbps = plan.input.link_gbps});
   link = std::make_unique<Link>(*copy, counters, stager.get(), plan.stages_host);
   const auto progress = [&](int64_t bytes) {
-    if (options.load_progress) options.load_progress(bytes, std::max(bytes, checkpoint.bytes()));
+    if (options.load_progress) options.load_progress(bytes, std::max(bytes, source.bytes()));
   };
-  weights =
-      std::make_unique<Weights>(config, checkpoint, plan, WeightTiers{*device, host, disk.get()}, *compute, progress);
-  if (!options.draft_directory.empty()) {
-    draft = std::make_unique<DraftModel>(options.draft_directory, plan.input, *compute,
-                                         [&](int64_t bytes) { progress(checkpoint.bytes() + bytes); });
+  weights = std::make_unique<Weights>(source, plan, WeightTiers{*device, host, disk.get()}, *compute, progress);
+  if (draft_source != nullptr) {
+    draft = std::make_unique<DraftModel>(*draft_source, plan.input, *compute,
+                                         [&](int64_t bytes) { progress(source.bytes() + bytes); });
   }
 }
 

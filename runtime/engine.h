@@ -37,8 +37,10 @@ inline constexpr int64_t kDefaultContextTokens = 4096;
 
 struct EngineOptions {
   std::string model_directory;
-  std::string device = "cpu";   // or "cuda:0" (open_device.h)
-  std::string draft_directory;  // of a model that proposes (draft_model.h); empty: there is none
+  std::string random_model = {};  // a known shape's name (ModelSource), instead of a directory
+  std::string device = "cpu";     // or "cuda:0" (open_device.h)
+  std::string draft_directory;    // of a model that proposes (draft_model.h); empty: there is none,
+  std::string random_draft = {};  // if this is empty too
   // What MakePlan is given. Left at 0: the shape is the model's, the context kDefaultContextTokens or less, device
   // memory what the machine has available, host memory what the device leaves of it; rates without source are assumed
   // ones.

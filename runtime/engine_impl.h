@@ -31,8 +31,8 @@ struct Engine::Impl {
   HostPool host;
   HostPool staging;
   std::unique_ptr<HostPin> host_pin, staging_pin;  // null where the device needs none
-  std::unique_ptr<DiskTier> disk;  // null where the plan has nothing on disk
-  std::unique_ptr<Stager> stager;  // null where nothing goes through slots of host memory
+  std::unique_ptr<DiskTier> disk;                  // null where the plan has nothing on disk
+  std::unique_ptr<Stager> stager;                  // null where nothing goes through slots of host memory
   std::unique_ptr<Lane> compute;
   std::unique_ptr<Lane> copy;
   TransferCounters counters;
@@ -56,7 +56,8 @@ struct Engine::Impl {
   std::vector<PassRows> parts;        // of a pass that is being queued; its memory is reserved once
 
   ~Impl();
-  void MakeTiers(const Checkpoint& checkpoint);
+  // `draft_source`: null where there is no draft.
+  void MakeTiers(const WeightSource& source, const WeightSource* draft_source);
   void MakePasses();
 
   void Schedule(Passes passes, std::span<const KvStore* const> stores);

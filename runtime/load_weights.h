@@ -1,4 +1,4 @@
-// Weights from a checkpoint's files into the places that the plan has for them, packed as the ops want them.
+// A model's weights into the places that the plan has for them, packed as the ops want them.
 #pragma once
 
 #include <functional>
@@ -8,11 +8,10 @@
 #include "kernels/core/arena.h"
 #include "kernels/core/device.h"
 #include "kernels/core/lane.h"
-#include "models/checkpoint.h"
-#include "models/config.h"
 #include "models/llama.h"
 #include "offload/plan.h"
 #include "offload/weight_store.h"
+#include "runtime/weight_source.h"
 
 namespace triforce {
 
@@ -27,10 +26,10 @@ struct WeightTiers {
 class Weights {
  public:
   // Takes memory and fills it. `progress` is called with bytes read so far, and may throw to stop. `plan` outlives
-  // this. Throws Error: kOutOfMemory; kInvalidInput, kUnsupported where a tensor is missing or is not as `config` has
-  // it; kIo.
-  Weights(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, const WeightTiers& tiers,
-          Lane& lane, const std::function<void(int64_t bytes)>& progress);
+  // this; `source` need not. Throws Error: kOutOfMemory; kInvalidInput, kUnsupported where a tensor is missing or is
+  // not as the model's config has it; kIo.
+  Weights(const WeightSource& source, const Plan& plan, const WeightTiers& tiers, Lane& lane,
+          const std::function<void(int64_t bytes)>& progress);
 
   const LlamaWeights& llama() const { return llama_; }
   const WeightStore& store() const { return store_; }
@@ -38,7 +37,7 @@ class Weights {
   std::span<const std::byte> host_embedding() const { return host_embedding_; }
 
  private:
-  void Cut(const ModelConfig& config, const Checkpoint& checkpoint, const Plan& plan, Arena& arena);
+  void Cut(const WeightSource& source, const Plan& plan, Arena& arena);
 
   WeightStore store_;
   Arena arena_;

@@ -20,6 +20,26 @@ ModelShape ShapeOf(const ModelConfig& config) {
           .mlp_bias = config.mlp_bias};
 }
 
+ModelConfig ConfigOf(const ModelShape& shape) {
+  constexpr int64_t kLlama2Vocab = 32000;
+  ModelConfig config{.vocab = shape.vocab,
+                     .hidden = shape.hidden,
+                     .ffn = shape.ffn,
+                     .layers = shape.layers,
+                     .heads = shape.heads,
+                     .kv_heads = shape.kv_heads,
+                     .head_dim = shape.head_dim,
+                     .max_positions = shape.max_positions,
+                     .rms_norm_eps = 1e-5f,
+                     .attention_bias = shape.attention_bias,
+                     .mlp_bias = shape.mlp_bias,
+                     .bos = {},
+                     .eos = {},
+                     .rope = {}};
+  if (shape.vocab > kLlama2Vocab) config.rope.theta = 500000;
+  return config;
+}
+
 ModelShape ShapeOf(const ModelConfig& config, const Checkpoint& checkpoint) {
   ModelShape shape = ShapeOf(config);
   shape.embedding_type = *checkpoint.Require(EmbeddingName(), {config.vocab, config.hidden}).dtype;

@@ -96,7 +96,12 @@ class Outputs {
 };
 
 BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
-  if (flags.files.empty()) throw Error(ErrorKind::kUsage, "--file", "is missing", "Give one text or several.");
+  const bool random = flags.conditions.model.random_weights;
+  if (flags.files.empty() != random) {
+    throw random ? Error(ErrorKind::kUsage, "--file", "needs a tokenizer, which a shape has not",
+                         "Leave it out: prompts of --shape are random ids.")
+                 : Error(ErrorKind::kUsage, "--file", "is missing", "Give one text or several.");
+  }
   std::sort(flags.contexts.begin(), flags.contexts.end());
   flags.contexts.erase(std::unique(flags.contexts.begin(), flags.contexts.end()), flags.contexts.end());
   const int64_t longest = flags.contexts.back(), predict = flags.conditions.predict;
@@ -105,7 +110,7 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
                 fmt::format("{} tokens and {} more exceed the {} positions of the model", longest, predict,
                             config.max_positions));
   }
-  flags.modes.has_draft = !flags.conditions.speculation.draft_model.empty();
+  flags.modes.has_draft = flags.conditions.speculation.has_draft();
   const BenchChoice choice = ChooseConfigurations(flags.modes);
   if (!choice.left_out.empty()) {
     fmt::print(stderr, "left out for want of --draft-model: {}\n", fmt::join(choice.left_out, ", "));
@@ -116,7 +121,12 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
                      .sampling = SamplingOf(flags.conditions, config),
                      .seeds = flags.seeds,
                      .repeats = flags.repeats,
-                     .warmup = flags.warmup};
+                     .warmup = flags.warmup,
+                     .labels = {}};
+  if (random) {
+    matrix.texts.push_back({.name = "random ids", .tokens = RandomIds(longest, config)});
+    return matrix;
+  }
   const Tokenizer tokenizer(flags.conditions.model.model, config);
   for (const std::string& file : flags.files) {
     matrix.texts.push_back(ReadBenchText(file, tokenizer));
@@ -126,10 +136,11 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
 }
 
 int Run(BenchFlags flags, std::stop_token stop) {
-  const ModelConfig config = ReadModelConfig(flags.conditions.model.model);
-  const BenchMatrix matrix = MakeMatrix(flags, config);
+  const ModelConfig config = ReadModelConfig(SourceOf(flags.conditions.model));
+  BenchMatrix matrix = MakeMatrix(flags, config);
   Outputs outputs(flags);
   const BenchConditions conditions = MakeConditions(flags.conditions, stop);
+  matrix.labels = LabelsOf(flags.conditions, conditions);
   BenchHeader header = DescribeConditions(flags.conditions, conditions, matrix);
   BenchProgress progress;
   const BenchResults results =
@@ -140,6 +151,7 @@ int Run(BenchFlags flags, std::stop_token stop) {
   if (results.turns.empty()) throw Interrupted{};
   const BenchReport report = MakeBenchReport(results);
   fmt::print("{}; {}; {}\n", header.model, header.machine, header.date);
+  for (const std::string& label : results.labels) fmt::print("{}\n", label);
   for (const BenchTable& table : MakeBenchTables(results, report)) fmt::print("\n{}", FormatTable(table));
   fmt::print("\n");
   for (const std::string& note : BenchNotes(results, report)) fmt::print("{}\n", note);
@@ -154,6 +166,7 @@ RunCommand AddBenchCommand(CLI::App& app) {
   AddFlags(*app.add_subcommand("bench", "Measure modes of decoding side by side"), *flags);
   return [flags](std::stop_token stop) {
     RequireModel(flags->conditions.model);
+    CheckDraft(flags->conditions.speculation, flags->conditions.model.random_weights);
     return Run(*flags, std::move(stop));
   };
 }

@@ -42,12 +42,10 @@ Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
                 fmt::format("has no rates of the device \"{}\"", flags.model.device),
                 "Without --rates they are measured.");
   }
-  constexpr int64_t kMiB = int64_t{1} << 20;
   const int64_t device_bytes = AvailableDeviceBytes(flags.model.device);
   const std::unique_ptr<Device> device = OpenDevice(flags.model.device, device_bytes);
   MeasureOptions options{.threads = Threads(flags),
-                         .working_set_bytes = std::min(std::clamp(4 * LastLevelCacheBytes(), 64 * kMiB, 1024 * kMiB),
-                                                       device_bytes / 8),
+                         .working_set_bytes = std::min(MeasuringBytes(flags.model.device), device_bytes / 8),
                          .seconds = kMeasureSeconds,
                          .assumed = AssumedRates(flags.model.device),
                          .between_rounds = [&] {
@@ -99,6 +97,7 @@ std::string Memory(const BenchConditionFlags& flags) {
 
 void AddConditionFlags(CLI::App& app, BenchConditionFlags& f) {
   AddModelFlags(app, f.model);
+  AddRandomModelFlags(app, f.model);
   AddSpeculationFlags(app, f.speculation);
   AddSamplingFlags(app, f.sampling);
   // What bench decides itself.
@@ -136,14 +135,20 @@ BenchConditions MakeConditions(const BenchConditionFlags& flags, std::stop_token
   return conditions;
 }
 
+std::vector<std::string> LabelsOf(const BenchConditionFlags& flags, const BenchConditions& conditions) {
+  ModelOptions model = flags.model;
+  model.plan.link_gbps = conditions.link_gbps;  // by --link-ratio perhaps
+  return LabelsOf(model);
+}
+
 BenchHeader DescribeConditions(const BenchConditionFlags& flags, const BenchConditions& conditions,
                                const BenchMatrix& matrix) {
   const Rates& rates = conditions.rates;
   BenchHeader header{.machine = fmt::format("{}, {} threads", CpuName(), Threads(flags)),
                      .command = CommandLine(),
                      .date = fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(std::time(nullptr))),
-                     .model = flags.model.model,
-                     .draft = flags.speculation.draft_model,
+                     .model = SourceOf(flags.model).name(),
+                     .draft = DraftOf(flags.speculation).name(),
                      .settings = {}};
   const auto add = [&](const char* name, const std::string& value) { header.settings.emplace_back(name, value); };
   std::vector<std::string> names;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 #include "models/config.h"
 #include "runtime/sampling_options.h"
@@ -36,6 +38,9 @@ SamplingOptions SamplingOf(const BenchConditionFlags& flags, const ModelConfig& 
 
 // Measures the machine, unless --rates says what it is like. Throws Error; Interrupted.
 BenchConditions MakeConditions(const BenchConditionFlags& flags, std::stop_token stop);
+
+// Of the run: what is emulated, random weights.
+std::vector<std::string> LabelsOf(const BenchConditionFlags& flags, const BenchConditions& conditions);
 
 BenchHeader DescribeConditions(const BenchConditionFlags& flags, const BenchConditions& conditions,
                                const BenchMatrix& matrix);

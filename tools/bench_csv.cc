@@ -1,6 +1,7 @@
 #include "tools/bench_csv.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -62,7 +63,8 @@ Fields FieldsOf(const BenchResults& results, const BenchTurn& turn, bool left_ou
                                {"compute_wait_ms", Number(turn.compute_wait_ms)},
                                {"copy_wait_ms", Number(turn.copy_wait_ms)},
                                {"distinct_3_grams", Number(DistinctTrigrams(turn))},
-                               {"left_out", left_out ? "1" : "0"}});
+                               {"left_out", left_out ? "1" : "0"},
+                               {"labels", fmt::format("{}", fmt::join(results.labels, "; "))}});
   return fields;
 }
 

@@ -7,9 +7,6 @@
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/core/system_memory.h"
-#include "models/checkpoint.h"
-#include "models/config.h"
-#include "runtime/model_shape.h"
 
 namespace triforce {
 namespace {
@@ -54,10 +51,9 @@ int64_t ChunkTokensOfAll(const BenchConditions& conditions, const std::vector<Be
 
 BenchLimits LimitsOf(const BenchConditions& conditions) {
   const ModelOptions& model = conditions.model;
-  const PlanInput input =
-      MakePlanInput(model.plan, {.shape = ShapeOf(ReadModelConfig(model.model), Checkpoint(model.model)),
-                                 .kv_type = *ParseFloatDType(model.kv_type),
-                                 .device_memory = model.device_memory});
+  const PlanInput input = MakePlanInput(model.plan, {.shape = ReadModelShape(SourceOf(model)),
+                                                     .kv_type = *ParseFloatDType(model.kv_type),
+                                                     .device_memory = model.device_memory});
   return {input.device_bytes, input.host_bytes, input.disk_bytes};
 }
 
@@ -97,6 +93,7 @@ BenchEngines::Running BenchEngines::Load(const BenchConfiguration& configuration
                    .draft_gamma = mode.retrieval ? chosen.options.draft_gamma : 0,
                    .budget = plan.input.options.budget_tokens,
                    .expected_ms = chosen.ms_per_token / static_cast<double>(conditions_.batch),
+                   .expected = plan.times,
                    .streamed_bytes = plan.StreamedBytesPerPass(),
                    .link_ms = static_cast<double>(plan.StreamedBytesPerPass()) / (link_gbps * 1e6),
                    .device_bytes = plan.device.used_bytes(),
@@ -125,7 +122,7 @@ std::unique_ptr<Engine> BenchEngines::Load(const ModelOptions& model, const Spec
   return LoadEngine(model,
                     {.context_tokens = context_ + conditions_.predict,
                      .predict_tokens = conditions_.predict,
-                     .draft_model = flags.draft_model,
+                     .draft = DraftOf(flags),
                      .complete =
                          [&](PlanInput& plan) {
                            plan.batch = batch;

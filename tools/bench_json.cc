@@ -58,6 +58,11 @@ json RowJson(const BenchResults& results, const BenchRow& row) {
               {"streamed_bytes_per_verify_planned", setup.streamed_bytes},
               {"waits_ms_per_token", {{"compute", row.compute_wait_ms}, {"copy", row.copy_wait_ms}}},
               {"expected_ms_per_token", setup.expected_ms},
+              {"expected_steps",
+               {{"verify_ms", setup.expected.verify_ms},
+                {"retrieval_pass_ms", setup.expected.retrieval_pass_ms},
+                {"selection_ms", setup.expected.reselect_ms},
+                {"draft_pass_ms", setup.expected.draft_pass_ms}}},
               {"measured_over_expected", row.measured_over_expected},
               {"distinct_3_grams", {{"median", row.distinct}, {"lowest", row.least_distinct}}},
               {"repeats_equal", row.repeats},
@@ -99,6 +104,11 @@ json BenchJson(const BenchHeader& header, const BenchResults& results, const Ben
               {"draft", header.draft},     {"settings", json::object()},
               {"rows", json::array()},     {"runs", json::array()},
               {"pairs", json::array()},    {"notes", BenchNotes(results, report)}};
+  out["labels"] = results.labels;
+  for (const BenchPrefill& p : results.prefills) {
+    out["prefills"].push_back(
+        {{"context", p.context}, {"prompt", p.prompt}, {"ms", p.ms}, {"expected_ms", p.expected_ms}});
+  }
   for (const auto& [name, value] : header.settings) out["settings"][name] = value;
   for (const BenchRow& row : report.rows) out["rows"].push_back(RowJson(results, row));
   for (const BenchReport::Pairs& pairs : report.pairs) {

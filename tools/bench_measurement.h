@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/token_id.h"
+#include "offload/plan.h"
 #include "runtime/speculation.h"
 
 namespace triforce {
@@ -34,6 +35,7 @@ struct BenchSetup {
   std::string composition;   // "hierarchy": what was chosen where the mode is auto
   int64_t gamma = 0, draft_gamma = 0, budget = 0;
   double expected_ms = 0;         // per token
+  PlanTimes expected = {};        // of each step
   int64_t streamed_bytes = 0;     // of a verify pass
   double link_ms = 0;             // that the link needs for them at its rate
   int64_t device_bytes = 0;       // of the plan
@@ -60,11 +62,21 @@ struct BenchTurn {
   double compute_wait_ms = 0, copy_wait_ms = 0;  // lanes waiting for each other
 };
 
+// A prompt's prefill, all KV on the device, once for all configurations.
+struct BenchPrefill {
+  int64_t context = 0;
+  std::string prompt;
+  double ms = 0, expected_ms = 0;
+};
+
 struct BenchResults {
   std::vector<BenchConfiguration> configurations;
   std::vector<BenchSetup> setups;
   std::vector<BenchTurn> turns;
-  int64_t wanted_turns = 0;  // more than there are, if the run was interrupted
+  std::vector<BenchPrefill> prefills;
+  int64_t wanted_turns = 0;         // more than there are, if the run was interrupted
+  std::vector<std::string> labels;  // of the run, for all outputs (run_labels.h)
+  bool random_weights = false;      // outputs that loop say no less than others
 };
 
 // Where and how all this was measured.

@@ -114,6 +114,7 @@ std::string BenchPage(const BenchHeader& header, const BenchResults& results, co
       title, kStyle);
   html += fmt::format("<h1>{}</h1>\n<div class=\"soft\">{}; {}</div>\n", title, EscapeXml(header.machine),
                       EscapeXml(header.date));
+  for (const std::string& label : results.labels) html += fmt::format("<p><b>{}</b></p>\n", EscapeXml(label));
   html += Tiles(results, report);
   html += "<h2>Plots</h2>\n<div class=\"plots\">\n";
   for (const std::string& plot : BenchPlots(results, report)) html += "<div class=\"card\">" + plot + "</div>\n";

@@ -148,6 +148,7 @@ class Reporter {
     for (const BenchTurn& turn : results_.turns) {
       if (Swept(turn)) continue;
       pairs_[ContextOf(turn)].insert(PairOf(turn));
+      if (results_.random_weights) continue;
       if (DistinctTrigrams(turn) < kLeastDistinct) loops_[ContextOf(turn)].insert(PairOf(turn));
     }
   }

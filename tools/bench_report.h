@@ -3,7 +3,7 @@
 // Pure arithmetic. Times are medians over prompts, seeds and repeats; acceptance and the times of passes are sums over
 // sums. A continuation that goes round in circles says nothing of a text: where one configuration's does, for a prompt
 // and a seed, all leave that pair out. Sweeps are judged by themselves and leave nothing out: at low temperatures a
-// small model does little else.
+// small model does little else; so are outputs of random weights.
 #pragma once
 
 #include <cstddef>

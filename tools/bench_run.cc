@@ -54,6 +54,8 @@ BenchRun::BenchRun(const BenchConditions& conditions, const BenchMatrix& matrix,
 
 BenchResults BenchRun::Run() {
   results_.configurations = matrix_.configurations;
+  results_.labels = matrix_.labels;
+  results_.random_weights = conditions_.model.random_weights;
   results_.wanted_turns =
       static_cast<int64_t>(matrix_.contexts.size() * matrix_.texts.size() * matrix_.configurations.size()) *
       matrix_.seeds * matrix_.repeats;
@@ -79,11 +81,14 @@ void BenchRun::RunPrompt(BenchEngines& engines, const BenchText& text, int64_t c
   const std::vector<TokenId> prompt = CutPrompt(text, context);
   const std::unique_ptr<Session> source = engines.source().NewSession();
   {
+    const auto begin = std::chrono::steady_clock::now();
     Progress progress(fmt::format("prefill of {}", text.name), Progress::Unit::kTokens);
     const TensorView logits = source->Append(
         prompt, [&](int64_t done, int64_t total) { progress.Update(done, total); }, stop_);
     if (!logits) throw Interrupted{};
     engines.source().lane().Synchronize();
+    const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - begin;
+    results_.prefills.push_back({context, text.name, ms.count(), engines.source().plan().times.prefill_ms});
   }
   for (int64_t repeat = -matrix_.warmup; repeat < matrix_.repeats; ++repeat) {
     const bool counts = repeat >= 0;

@@ -26,7 +26,8 @@ struct BenchMatrix {
   SamplingOptions sampling;  // its seed: the first one
   int64_t seeds = 1;
   int64_t repeats = 1;
-  int64_t warmup = 1;  // short turns of each configuration and prompt that do not count
+  int64_t warmup = 1;               // short turns of each configuration and prompt that do not count
+  std::vector<std::string> labels;  // BenchResults'
 };
 
 // Told before each turn: what it is, and how much of all work is done (0 to 1).

@@ -111,6 +111,7 @@ std::vector<BenchTable> MakeBenchTables(const BenchResults& results, const Bench
 std::vector<std::string> BenchNotes(const BenchResults& results, const BenchReport& report) {
   std::vector<std::string> notes;
   for (const BenchReport::Pairs& pairs : report.pairs) {
+    if (results.random_weights) continue;  // nothing of a loop
     const std::string tokens = FormatTick(static_cast<double>(pairs.context)) + " tokens";
     notes.push_back(
         pairs.left_out == 0
@@ -118,6 +119,11 @@ std::vector<std::string> BenchNotes(const BenchResults& results, const BenchRepo
             : fmt::format("{}: {} of {} pairs of prompt and seed are left out, in all modes: an output of theirs loops "
                           "(less than half of its 3-grams are distinct).",
                           tokens, pairs.left_out, pairs.all));
+  }
+  for (const BenchPrefill& p : results.prefills) {
+    notes.push_back(fmt::format("{} tokens, {}: prefilled in {} ms, all KV on the device; {} expected.",
+                                FormatTick(static_cast<double>(p.context)), p.prompt, ShortNumber(p.ms),
+                                ShortNumber(p.expected_ms)));
   }
   for (const BenchRow& row : report.rows) {
     const BenchSetup& setup = results.setups[row.setup];

@@ -19,7 +19,7 @@ struct BenchTable {
 // Two for each context: times and speed-ups; then where the time goes.
 std::vector<BenchTable> MakeBenchTables(const BenchResults& results, const BenchReport& report);
 
-// Outputs left out, the link's limit, runs that do not repeat; a sentence each.
+// Outputs left out, prefills, the link's limit, runs that do not repeat; a sentence each.
 std::vector<std::string> BenchNotes(const BenchResults& results, const BenchReport& report);
 
 // Columns apart by two spaces, the first one aligned left; ends with a line break.

@@ -28,7 +28,6 @@ namespace triforce {
 namespace {
 
 constexpr double kSeconds = 5;  // for the rates but the disk's
-constexpr int64_t kMiB = int64_t{1} << 20;
 
 struct DoctorFlags {
   std::string disk;  // empty: not looked at
@@ -151,10 +150,10 @@ nlohmann::json ToJson(const Diagnosis& diagnosis) {
   return out;
 }
 
-// Several times the largest cache, so that memory is measured; less where the device has little.
+// Less than would be best where the device has little.
 int64_t WorkingSetBytes(const DoctorFlags& flags, int64_t device_bytes) {
   if (flags.working_set != "auto") return *ParseBytes(flags.working_set);
-  return std::min(std::clamp(4 * LastLevelCacheBytes(), 64 * kMiB, 1024 * kMiB), device_bytes / 4);
+  return std::min(MeasuringBytes(flags.device), device_bytes / 4);
 }
 
 void Measure(const DoctorFlags& flags, std::stop_token stop, Diagnosis& diagnosis) {

@@ -16,6 +16,7 @@
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
+#include "tools/run_labels.h"
 
 namespace triforce {
 namespace {
@@ -37,7 +38,8 @@ double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
 
 int Run(const EvalFlags& flags, std::stop_token stop) {
   const ModelConfig config = ReadModelConfig(flags.model.model);
-  const auto tokenizer = OpenTokenizer(flags.model, config, flags.input.ids.has_value());
+  SayLabels(LabelsOf(flags.model));
+  const auto tokenizer = OpenTokenizer(flags.model, config, !flags.input.is_text());
   const Input input = ReadInput(flags.input, tokenizer.get(), config, stop);
   const int64_t tokens = static_cast<int64_t>(input.tokens.size());
   const int64_t context = ContextTokens(flags.model, config, tokens, 0);
@@ -81,7 +83,7 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
                             {"perplexity", std::exp(nll)},
                             {"eval_ms", seconds * 1e3},
                             {"peak_bytes", {{"device", peak.device}, {"host", peak.host}}}};
-    AddEngineStats(*engine, stats);
+    AddEngineStats(*engine, flags.model, stats);
     stats_file->Write(stats.dump(2) + "\n");
     stats_file->Commit();
   }

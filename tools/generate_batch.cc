@@ -17,6 +17,7 @@
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/prompts_file.h"
+#include "tools/run_labels.h"
 #include "tools/speculation_report.h"
 
 namespace triforce {
@@ -27,11 +28,13 @@ class BatchCommand {
   BatchCommand(const GenerateFlags& flags, std::stop_token stop) : flags_(flags), stop_(std::move(stop)) {}
 
   int Run() {
-    if (flags_.input.prompt || flags_.input.file || flags_.input.ids || flags_.samples != 1) {
+    const InputOptions& input = flags_.input;
+    if (input.is_text() || input.ids || input.prompt_tokens || flags_.samples != 1) {
       throw Error(ErrorKind::kUsage, "--prompts",
-                  "says all prompts; --prompt, --file, --ids and --samples do not go with it");
+                  "says all prompts; --prompt, --file, --ids, --prompt-tokens and --samples do not go with it");
     }
-    const ModelConfig config = ReadModelConfig(flags_.model.model);
+    const ModelConfig config = ReadModelConfig(SourceOf(flags_.model));
+    SayLabels(LabelsOf(flags_.model));
     tokenizer_ = OpenTokenizerFor(flags_, config, /*ids_given=*/true);
     MakeJobs(config);
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
@@ -40,7 +43,7 @@ class BatchCommand {
     engine_ = LoadEngine(flags_.model,
                          {.context_tokens = context_,
                           .predict_tokens = predict_,
-                          .draft_model = flags_.speculation.draft_model,
+                          .draft = DraftOf(flags_.speculation),
                           .complete =
                               [&](PlanInput& plan) {
                                 plan.batch = std::min<int64_t>(flags_.batch, static_cast<int64_t>(jobs_.size()));
@@ -163,7 +166,7 @@ class BatchCommand {
                             {"ms_per_token", MillisecondsPer(DecodeMs(), GeneratedTokens())},
                             {"levels", LevelsJson(Proposers(), nullptr)},
                             {"sequences", sequences}};
-    AddEngineStats(*engine_, stats);
+    AddEngineStats(*engine_, flags_.model, stats);
     stats_file_->Write(stats.dump(2) + "\n");
     stats_file_->Commit();
   }

@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "kernels/core/span_shares.h"
 #include "models/output_file.h"
 #include "runtime/generate.h"
 #include "tools/command.h"
@@ -19,6 +21,7 @@
 #include "tools/generate_flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/run_labels.h"
 #include "tools/speculation_report.h"
 
 namespace triforce {
@@ -30,9 +33,10 @@ class GenerateRun {
   GenerateRun(const GenerateFlags& flags, std::stop_token stop) : flags_(flags), stop_(std::move(stop)) {}
 
   int Run() {
-    const ModelConfig config = ReadModelConfig(flags_.model.model);
+    const ModelConfig config = ReadModelConfig(SourceOf(flags_.model));
+    SayLabels(LabelsOf(flags_.model));
     options_ = MakeGenerateOptions(flags_, config);
-    tokenizer_ = OpenTokenizerFor(flags_, config, flags_.input.ids.has_value());
+    tokenizer_ = OpenTokenizerFor(flags_, config, !flags_.input.is_text());
     const Input input = ReadInput(flags_.input, tokenizer_.get(), config, stop_);
     prompt_tokens_ = static_cast<int64_t>(input.tokens.size());
     const int64_t context = ContextTokens(flags_.model, config, prompt_tokens_, flags_.predict);
@@ -43,7 +47,7 @@ class GenerateRun {
         LoadEngine(flags_.model,
                    {.context_tokens = context,
                     .predict_tokens = flags_.predict < 0 ? context - prompt_tokens_ : std::min(flags_.predict, context),
-                    .draft_model = flags_.speculation.draft_model,
+                    .draft = DraftOf(flags_.speculation),
                     .complete =
                         [&](PlanInput& plan) {
                           chosen_ = ChooseSpeculation(flags_.speculation, plan);
@@ -85,7 +89,8 @@ class GenerateRun {
     const TensorView logits = session_->Append(
         tokens, [&](int64_t done, int64_t total) { progress.Update(done, total); }, stop_);
     engine_->lane().Synchronize();
-    prefill_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    prompt_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    prefill_ms_ = prompt_ms_;
     return logits;
   }
 
@@ -123,6 +128,26 @@ class GenerateRun {
     return sums;
   }
 
+  // Of each kind of pass, what the compute lane does meanwhile.
+  std::vector<std::pair<std::string, SpanShares>> Shares() const {
+    std::vector<std::pair<std::string, SpanShares>> shares;
+    if (engine_->trace() == nullptr) return shares;
+    for (const char* pass : {"verify pass", "retrieval pass", "draft pass"}) {
+      const SpanShares of_pass = SharesDuring(*engine_->trace(), pass, "compute");
+      if (of_pass.spans > 0) shares.emplace_back(pass, of_pass);
+    }
+    return shares;
+  }
+
+  std::vector<StepTime> Steps() const {
+    return StepsBesidePlan(engine_->plan(),
+                           {.prefill_ms = prompt_ms_,
+                            .decode_ms = DecodeMs(),
+                            .tokens = GeneratedTokens(),
+                            .proposers = Proposers(),
+                            .retrieval = options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr});
+  }
+
   const char* Reason() const {
     return samples_.empty() ? NameOf(FinishReason::kInterrupted) : NameOf(samples_.back().reason);
   }
@@ -134,6 +159,15 @@ class GenerateRun {
             prefill_ms_);
     SayStep("decode", GeneratedTokens(), DecodeMs());
     fmt::print(stderr, "{}", SpeculationLines(Proposers()));
+    // Of random weights nothing else is of interest.
+    if (flags_.model.verbose || flags_.model.random_weights) fmt::print(stderr, "{}", StepLines(Steps()));
+    if (flags_.model.verbose) {
+      for (const auto& [pass, s] : Shares()) {
+        fmt::print(stderr,
+                   "{}: compute lane works {:.1f} %, waits {:.1f} %, gaps {:.1f} %, edges {:.1f} % of {:.3f} ms\n",
+                   pass, 100 * s.work, 100 * s.waits, 100 * s.gaps, 100 * s.edges, s.mean_ms);
+      }
+    }
     if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
       fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
@@ -170,10 +204,20 @@ class GenerateRun {
           {"expected_ms_per_token", chosen_.ms_per_token}}},
         {"levels",
          LevelsJson(Proposers(), options_.speculation.mode.retrieval ? &session_->retrieval_stats() : nullptr)},
+        {"steps", StepsJson(Steps())},
         {"seed", options_.sampling.seed},
         {"finish_reason", Reason()},
     };
-    AddEngineStats(*engine_, stats);
+    AddEngineStats(*engine_, flags_.model, stats);
+    for (const auto& [pass, s] : Shares()) {
+      stats["compute_lane"].push_back({{"pass", pass},
+                                       {"passes", s.spans},
+                                       {"mean_ms", s.mean_ms},
+                                       {"work", s.work},
+                                       {"waits", s.waits},
+                                       {"gaps", s.gaps},
+                                       {"edges", s.edges}});
+    }
     if (flags_.samples > 1) {
       for (const Generation& sample : samples_) {
         stats["samples"].push_back({{"ids", Ids(sample.tokens)}, {"finish_reason", NameOf(sample.reason)}});
@@ -190,7 +234,8 @@ class GenerateRun {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Session> session_;
   int64_t prompt_tokens_ = 0;
-  double prefill_ms_ = 0;
+  double prompt_ms_ = 0;   // of the prompt itself
+  double prefill_ms_ = 0;  // and of what else takes it in
   ChosenSpeculation chosen_;
   std::vector<Generation> samples_;
 };
@@ -202,6 +247,7 @@ RunCommand AddGenerateCommand(CLI::App& app) {
   AddGenerateFlags(*app.add_subcommand("generate", "Continue a text"), *flags);
   return [flags](std::stop_token stop) {
     RequireModel(flags->model);
+    CheckDraft(flags->speculation, flags->model.random_weights);
     return flags->prompts.empty() ? GenerateRun(*flags, stop).Run() : GenerateFromPrompts(*flags, stop);
   };
 }

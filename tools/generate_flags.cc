@@ -12,6 +12,7 @@ namespace triforce {
 
 void AddGenerateFlags(CLI::App& app, GenerateFlags& o) {
   AddModelFlags(app, o.model);
+  AddRandomModelFlags(app, o.model);
   AddInputFlags(app, o.input);
   AddSpeculationFlags(app, o.speculation);
   app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")

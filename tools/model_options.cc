@@ -12,14 +12,14 @@
 
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
-#include "models/checkpoint.h"
+#include "kernels/core/random.h"
 #include "models/json_file.h"
 #include "models/output_file.h"
 #include "offload/plan_json.h"
-#include "runtime/model_shape.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
+#include "tools/run_labels.h"
 
 namespace triforce {
 namespace {
@@ -76,10 +76,29 @@ void AddModelFlags(CLI::App& app, ModelOptions& o) {
   app.add_flag("-v,--verbose", o.verbose, "say more on stderr");
 }
 
-void RequireModel(const ModelOptions& options) {
-  if (options.model.empty())
-    throw Error(ErrorKind::kUsage, "--model", "is missing", "Give a Hugging Face model directory.");
+void AddRandomModelFlags(CLI::App& app, ModelOptions& o) {
+  app.add_option("--shape", o.shape, "a known shape instead of a model, with --random-weights")
+      ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
+  app.add_flag("--random-weights", o.random_weights, "make up the weights of --shape: for times and bytes only");
 }
+
+void RequireModel(const ModelOptions& options) {
+  const auto refuse = [](const char* where, const char* what, const char* remedy) {
+    throw Error(ErrorKind::kUsage, where, what, remedy);
+  };
+  if (!options.model.empty() && !options.shape.empty()) refuse("--shape", "contradicts --model", "Give one of them.");
+  if (options.random_weights && options.shape.empty()) {
+    refuse("--random-weights", "needs a shape", "Give one with --shape; a model's own weights are used as they are.");
+  }
+  if (!options.shape.empty() && !options.random_weights) {
+    refuse("--shape", "has no weights", "With --random-weights they are made up, for times and bytes.");
+  }
+  if (options.model.empty() && options.shape.empty()) {
+    refuse("--model", "is missing", "Give a Hugging Face model directory.");
+  }
+}
+
+ModelSource SourceOf(const ModelOptions& options) { return {options.model, options.shape}; }
 
 void AddInputFlags(CLI::App& app, InputOptions& o) {
   app.add_option("-p,--prompt", o.prompt, "text")->group(kInputGroup)->type_name("TEXT");
@@ -87,6 +106,9 @@ void AddInputFlags(CLI::App& app, InputOptions& o) {
   app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")
       ->group(kInputGroup)
       ->type_name("FILE");
+  app.add_option("--prompt-tokens", o.prompt_tokens, "so many random token ids, instead of text")
+      ->group(kInputGroup)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
 }
 
 std::string ReadInputText(const std::string& path, std::stop_token stop) {
@@ -107,15 +129,30 @@ std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where,
   return tokens;
 }
 
+std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config) {
+  constexpr uint64_t kSeed = 7;
+  std::vector<TokenId> tokens;
+  tokens.reserve(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    const double u = Uniform(kSeed, {.sequence = static_cast<uint32_t>(i)});
+    tokens.push_back(TokenId{static_cast<int32_t>(u * static_cast<double>(config.vocab))});
+  }
+  if (config.bos && count > 0) tokens[0] = *config.bos;
+  return tokens;
+}
+
 Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
                 std::stop_token stop) {
-  const int given = options.prompt.has_value() + options.file.has_value() + options.ids.has_value();
+  const int given = options.prompt.has_value() + options.file.has_value() + options.ids.has_value() +
+                    options.prompt_tokens.has_value();
   if (given != 1) {
     throw Error(ErrorKind::kUsage, "input",
-                fmt::format("found {} of --prompt, --file and --ids, expected exactly one", given));
+                fmt::format("found {} of --prompt, --file, --ids and --prompt-tokens, expected exactly one", given));
   }
   Input input;
-  if (options.ids) {
+  if (options.prompt_tokens) {
+    input.tokens = RandomIds(*options.prompt_tokens, config);
+  } else if (options.ids) {
     input.tokens = IdsOf(ParseJson(ReadInputText(*options.ids, stop), *options.ids), *options.ids, config);
   } else {
     input.text = options.prompt ? *options.prompt : ReadInputText(*options.file, stop);
@@ -127,6 +164,11 @@ Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const M
 }
 
 std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const ModelConfig& config, bool ids_given) {
+  if (!options.shape.empty()) {
+    if (ids_given) return nullptr;
+    throw Error(ErrorKind::kUsage, "--shape " + options.shape, "has no tokenizer",
+                "Give --prompt-tokens, or --ids, instead of a text.");
+  }
   if (ids_given && !Tokenizer::Exists(options.model)) {
     fmt::print(stderr, "{} has no tokenizer.model: ids only, no text\n", options.model);
     return nullptr;
@@ -147,7 +189,7 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
 }
 
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop) {
-  const ModelShape shape = ShapeOf(ReadModelConfig(options.model), Checkpoint(options.model));
+  const ModelShape shape = ReadModelShape(SourceOf(options));
   PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
                                                 .kv_type = *ParseFloatDType(options.kv_type),
                                                 .context_tokens = request.context_tokens,
@@ -158,8 +200,10 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest
   Progress progress("loading", Progress::Unit::kBytes);
   auto engine = std::make_unique<Engine>(EngineOptions{
       .model_directory = options.model,
+      .random_model = options.shape,
       .device = options.device,
-      .draft_directory = plan.draft ? request.draft_model : "",
+      .draft_directory = plan.draft ? request.draft.directory : "",
+      .random_draft = plan.draft ? request.draft.random_shape : "",
       .plan = plan,
       .threads = options.threads,
       .disk_directory = options.plan.disk,
@@ -176,7 +220,15 @@ std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest
   return engine;
 }
 
-void AddEngineStats(const Engine& engine, nlohmann::json& stats) {
+std::vector<std::string> LabelsOf(const ModelOptions& options) {
+  return RunLabels({.device = options.device,
+                    .device_memory = options.device_memory,
+                    .link_gbps = options.plan.link_gbps,
+                    .random_weights = options.random_weights});
+}
+
+void AddEngineStats(const Engine& engine, const ModelOptions& options, nlohmann::json& stats) {
+  stats["labels"] = LabelsOf(options);
   const TransferCounters& transfers = engine.transfers();
   nlohmann::json bytes = {{"sent_ahead_unused", transfers.unused_bytes()}};
   for (const Direction direction : kDirections) {

@@ -16,6 +16,7 @@
 #include "models/token_id.h"
 #include "models/tokenizer.h"
 #include "runtime/engine.h"
+#include "runtime/weight_source.h"
 #include "tools/plan_options.h"
 
 namespace CLI {
@@ -26,6 +27,8 @@ namespace triforce {
 
 struct ModelOptions {
   std::string model;
+  std::string shape;  // instead of a model, with random weights
+  bool random_weights = false;
   int64_t ctx_size = 0;  // 0: what is needed
   int threads = 0;
   std::string kv_type = "f16";
@@ -37,15 +40,23 @@ struct ModelOptions {
 };
 
 void AddModelFlags(CLI::App& app, ModelOptions& options);
+// --shape and --random-weights, for commands that can do without a checkpoint.
+void AddRandomModelFlags(CLI::App& app, ModelOptions& options);
 
-// Throws Error (kUsage) where no model is given: by flag, environment or file, which only shows after parsing.
+// Throws Error (kUsage) where no model is given, or two are: by flag, environment or file, which only shows after
+// parsing.
 void RequireModel(const ModelOptions& options);
 
-// Where the input text comes from: exactly one is given.
+ModelSource SourceOf(const ModelOptions& options);
+
+// Where the input comes from: exactly one is given.
 struct InputOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> file;  // "-": stdin
   std::optional<std::string> ids;
+  std::optional<int64_t> prompt_tokens;  // so many random ids
+
+  bool is_text() const { return prompt.has_value() || file.has_value(); }
 };
 
 void AddInputFlags(CLI::App& app, InputOptions& options);
@@ -58,17 +69,20 @@ struct Input {
 // The whole of a file, or of stdin ("-"). Throws Error (kIo, kInvalidInput); Interrupted where `stop` is requested.
 std::string ReadInputText(const std::string& path, std::stop_token stop);
 
+// Random ids of the vocabulary, always the same ones; the first is the one that texts begin with, if there is one.
+std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config);
+
 // `list`, found at `where`, as ids of the vocabulary. Throws Error (kInvalidInput).
 std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config);
 
-// `tokenizer` may be null where ids are given. Throws Error: kUsage where not exactly one source is given,
+// `tokenizer` may be null where no text is given. Throws Error: kUsage where not exactly one source is given,
 // kInvalidInput where the text is empty or not UTF-8, or the ids are no list of ids of the vocabulary; Interrupted
 // where `stop` is requested while stdin is read.
 Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
                 std::stop_token stop);
 
 // The model's tokenizer; null, with the reason on stderr, where it has none and `ids_given` says that it can do
-// without.
+// without. Throws Error; kUsage where the model has random weights, and no tokenizer, and ids are not given.
 std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const ModelConfig& config, bool ids_given);
 
 // The context for `tokens` and up to `more` others, by --ctx-size or as needed. Throws Error (kInvalidInput) where the
@@ -80,14 +94,17 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
 struct RunRequest {
   int64_t context_tokens = 0;
   int64_t predict_tokens = 0;
-  std::string draft_model;                              // loaded where the plan has a draft
+  ModelSource draft;                                    // loaded where the plan has one
   std::function<void(PlanInput& input)> complete = {};  // what else the plan has to know
   Trace* trace = nullptr;
 };
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop);
 
-// What the engine has moved and waited for, for --stats-json: "bytes", "waits_ms", "plan".
-void AddEngineStats(const Engine& engine, nlohmann::json& stats);
+// What all outputs say of the run (run_labels.h).
+std::vector<std::string> LabelsOf(const ModelOptions& options);
+
+// What the engine has moved and waited for, for --stats-json: "bytes", "waits_ms", "plan"; and "labels".
+void AddEngineStats(const Engine& engine, const ModelOptions& options, nlohmann::json& stats);
 
 // The trace that --trace asks for; null where it does not.
 std::unique_ptr<Trace> NewTrace(const ModelOptions& options);

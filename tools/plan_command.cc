@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "tools/command.h"
 #include "tools/plan_options.h"
 #include "tools/plan_picture.h"
+#include "tools/run_labels.h"
 #include "tools/speculation_options.h"
 
 namespace triforce {
@@ -34,7 +36,6 @@ struct Flags {
   std::string device;
   std::string device_memory = "auto";
   SpeculationFlags speculation;
-  std::string draft_shape;
   PlanFlags plan;
   bool json = false;
 };
@@ -57,6 +58,7 @@ ModelShape ShapeFor(const Flags& flags) {
 }
 
 int Run(const Flags& flags) {
+  CheckDraft(flags.speculation, /*random_weights=*/true);  // a plan needs none
   const ModelShape shape = ShapeFor(flags);
   const int64_t context = flags.ctx_size > 0 ? flags.ctx_size : shape.max_positions;
   PlanInput input = MakePlanInput(flags.plan, {.shape = shape,
@@ -69,12 +71,16 @@ int Run(const Flags& flags) {
                                                .device_memory = flags.device_memory});
   input.batch = flags.batch;
   input.devices = flags.devices;
-  if (!flags.draft_shape.empty()) input.draft = DraftInput{.shape = *NamedShape(flags.draft_shape)};
   const ChosenSpeculation chosen = ChooseSpeculation(flags.speculation, input);
   const Plan plan = MakePlan(input);
+  const std::vector<std::string> labels =
+      RunLabels({.device = flags.device, .device_memory = flags.device_memory, .link_gbps = flags.plan.link_gbps});
   if (flags.json) {
-    fmt::print("{}\n", ToJson(plan).dump(2));
+    nlohmann::json json = ToJson(plan);
+    json["labels"] = labels;
+    fmt::print("{}\n", json.dump(2));
   } else {
+    for (const std::string& label : labels) fmt::print("{}\n", label);
     fmt::print("{}speculation    {}\n", PlanPicture(plan, flags.shape.empty() ? flags.model : flags.shape),
                Describe(chosen, plan));
   }
@@ -110,8 +116,7 @@ RunCommand AddPlanCommand(CLI::App& app) {
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
   AddSpeculationFlags(command, f->speculation);
-  command.add_option("--draft-shape", f->draft_shape, "a known shape for the draft, without files")
-      ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
+  command.get_option("--draft-shape")->description("a known shape for the draft, without files");
   AddPlanFlags(command, f->plan);
   command.add_flag("--json", f->json, "as a JSON object");
   return [f](std::stop_token) { return Run(*f); };

@@ -54,7 +54,7 @@ int64_t FreeDiskBytes(const std::string& directory) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(directory, error);
   if (error) throw Error(ErrorKind::kIo, directory, error.message(), "Give a folder on a fast disk with --disk.");
-  return static_cast<int64_t>(static_cast<double>(space.available) * kDefaultShare);
+  return DefaultShare(static_cast<int64_t>(space.available));
 }
 
 }  // namespace

@@ -8,10 +8,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
-#include "models/checkpoint.h"
-#include "models/config.h"
 #include "offload/plan_sizes.h"
-#include "runtime/model_shape.h"
 
 namespace triforce {
 namespace {
@@ -59,6 +56,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->capture_default_str();
   app.add_option("-M,--draft-model,--md", f.draft_model, "model directory of a draft with the same vocabulary")
       ->type_name("DIR");
+  app.add_option("--draft-shape", f.draft_shape, "a known shape for the draft, where the model is one, too")
+      ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
   app.add_option("--gamma", f.gamma, "tokens proposed for each verify pass; default: adapts to what is accepted")
       ->check(CLI::Range(int64_t{1}, kMostGamma));
   app.add_option("--draft-gamma", f.draft_gamma, "tokens drafted for each retrieval pass; default: adapts")
@@ -79,13 +78,27 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
                "stream for the next verify pass while tokens are proposed for it; on, if not said otherwise");
 }
 
+ModelSource DraftOf(const SpeculationFlags& flags) { return {flags.draft_model, flags.draft_shape}; }
+
+void CheckDraft(const SpeculationFlags& flags, bool random_weights) {
+  if (flags.draft_shape.empty()) return;
+  if (!flags.draft_model.empty()) {
+    throw Error(ErrorKind::kUsage, "--draft-shape", "contradicts --draft-model", "Give one of them.");
+  }
+  if (!random_weights) {
+    throw Error(
+        ErrorKind::kUsage, "--draft-shape", "has no weights",
+        "A draft with random weights goes with --shape and --random-weights; else give one with --draft-model.");
+  }
+}
+
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input) {
   const std::optional<SpeculationMode> mode = ParseSpeculationMode(flags.mode);  // none: "auto"
-  if (mode && mode->drafts() && flags.draft_model.empty() && !input.draft) {
+  if (mode && mode->drafts() && !flags.has_draft()) {
     throw Error(ErrorKind::kUsage, "--spec " + flags.mode, "needs a draft model", "Give one with --draft-model.");
   }
-  if (!flags.draft_model.empty() && (!mode || mode->drafts())) {
-    input.draft = DraftInput{.shape = ShapeOf(ReadModelConfig(flags.draft_model), Checkpoint(flags.draft_model))};
+  if (flags.has_draft() && (!mode || mode->drafts())) {
+    input.draft = DraftInput{.shape = ReadModelShape(DraftOf(flags))};
   }
   const int64_t prompt = input.context_tokens - input.predict_tokens;
   input.options.chunk_tokens = ChunkTokens(flags, prompt);

@@ -8,6 +8,7 @@
 #include "offload/plan.h"
 #include "offload/speculation_plan.h"
 #include "runtime/speculation.h"
+#include "runtime/weight_source.h"
 
 namespace CLI {
 class App;
@@ -18,11 +19,21 @@ namespace triforce {
 struct SpeculationFlags {
   std::string mode = "auto";
   std::string draft_model;
+  std::string draft_shape;  // instead of a draft model
   std::optional<int64_t> gamma, draft_gamma, budget, chunk_size;
   std::string middle = "retrieval";
   std::string reselect = "auto";
   bool pipeline = true;
+
+  bool has_draft() const { return !draft_model.empty() || !draft_shape.empty(); }
 };
+
+// The draft of the flags, or nothing.
+ModelSource DraftOf(const SpeculationFlags& flags);
+
+// Throws Error (kUsage) where there are two drafts, or a draft's shape beside a model that has weights, which
+// `random_weights` denies.
+void CheckDraft(const SpeculationFlags& flags, bool random_weights);
 
 // Of the retrieval cache, if there is to be one, and of a chunk, behind a prompt of so many tokens.
 int64_t BudgetTokens(const SpeculationFlags& flags, int64_t prompt_tokens);
@@ -30,8 +41,7 @@ int64_t ChunkTokens(const SpeculationFlags& flags, int64_t prompt_tokens);
 
 void AddSpeculationFlags(CLI::App& app, SpeculationFlags& flags);
 
-// Chooses what the flags leave open, and tells the plan what it needs to know. `input` is complete but for that; it may
-// have a draft already, if the flags have none.
+// Chooses what the flags leave open, and tells the plan what it needs to know. `input` is complete but for that.
 // Throws Error (kUsage) where flags contradict each other; as reading a draft and MakePlan do.
 struct ChosenSpeculation {
   SpeculationOptions options;

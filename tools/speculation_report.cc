@@ -2,9 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
+
+#include "offload/round_costs.h"
 
 namespace triforce {
 namespace {
@@ -108,6 +111,47 @@ nlohmann::json LevelsJson(std::span<const ProposerReport> reports, const Retriev
     levels.push_back(std::move(level));
   }
   return levels;
+}
+
+std::vector<StepTime> StepsBesidePlan(const Plan& plan, const MeasuredRun& run) {
+  const PlanTimes& t = plan.times;
+  std::vector<StepTime> steps = {{"prefill", 1, run.prefill_ms, t.prefill_ms}};
+  if (run.proposers.empty()) {
+    steps.push_back({"decode", run.tokens - 1, Per(run.decode_ms, run.tokens - 1), t.decode_ms});
+  }
+  const LevelStats full = FullTests(run.proposers);
+  if (full.rounds > 0) {
+    const double proposing_ms = Per(full.propose_ms, full.rounds);
+    const double hidden_ms = std::min(proposing_ms, CostsOf(plan).prefetch_ms);
+    steps.push_back({"verify", full.rounds, Per(full.verify_ms, full.rounds),
+                     std::max(t.verify_ms - hidden_ms, t.verify_compute_ms)});
+  }
+  for (const ProposerReport& r : ByProposer(run.proposers)) {
+    if (r.name == "draft") steps.push_back({"draft pass", r.passes, Per(r.pass_ms, r.passes), t.draft_pass_ms});
+    if (r.name != "retrieval") continue;
+    const RetrievalStats selected = run.retrieval == nullptr ? RetrievalStats() : *run.retrieval;
+    steps.push_back({"retrieval pass", r.passes, Per(r.pass_ms - selected.select_ms, r.passes), t.retrieval_pass_ms});
+    steps.push_back({"selection", selected.selections, Per(selected.select_ms, selected.selections), t.reselect_ms});
+  }
+  std::erase_if(steps, [](const StepTime& step) { return step.count <= 0; });
+  return steps;
+}
+
+std::string StepLines(std::span<const StepTime> steps) {
+  std::string lines;
+  for (const StepTime& step : steps) {
+    lines += fmt::format("{}: {:.3f} ms, {:.3f} expected ({:.2f})\n", step.name, step.ms, step.expected_ms,
+                         step.expected_ms > 0 ? step.ms / step.expected_ms : 0.0);
+  }
+  return lines;
+}
+
+nlohmann::json StepsJson(std::span<const StepTime> steps) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const StepTime& step : steps) {
+    json.push_back({{"step", step.name}, {"count", step.count}, {"ms", step.ms}, {"expected_ms", step.expected_ms}});
+  }
+  return json;
 }
 
 std::string Coloured(std::string_view text, TokenOrigin origin) {

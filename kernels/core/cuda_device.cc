@@ -11,20 +11,26 @@
 
 namespace triforce {
 
-// What open_device.cc looks for. Lanes of a GPU leave no spans in the trace yet.
-std::unique_ptr<Device> OpenCudaDevice(int ordinal, int64_t limit_bytes, Trace* /*trace*/) {
-  return std::make_unique<CudaDevice>(ordinal, limit_bytes);
+// What open_device.cc looks for.
+std::unique_ptr<Device> OpenCudaDevice(int ordinal, int64_t limit_bytes, Trace* trace) {
+  return std::make_unique<CudaDevice>(ordinal, limit_bytes, trace);
 }
 
-CudaDevice::CudaDevice(int ordinal, int64_t memory_limit_bytes)
+CudaDevice::CudaDevice(int ordinal, int64_t memory_limit_bytes, Trace* trace)
     : ordinal_(ordinal),
       memory_(memory_limit_bytes),
       facts_(RequireCudaGpu(ordinal)),
-      zeroing_(facts_.device, /*high_priority=*/false) {
+      zeroing_(facts_.device, /*high_priority=*/false),
+      trace_(trace) {
   int same = 0;
   CheckCuda(cudaDeviceGetAttribute(&same, cudaDevAttrCanUseHostPointerForRegisteredMem, ordinal), facts_.device,
             "cudaDeviceGetAttribute");
   uses_host_addresses_ = same != 0;
+  if (trace != nullptr) clock_ = std::make_unique<CudaSpanClock>(facts_.device);
+}
+
+std::unique_ptr<CudaSpans> CudaDevice::NewSpans(const std::string& lane, cudaStream_t stream) {
+  return trace_ == nullptr ? nullptr : std::make_unique<CudaSpans>(*trace_, *clock_, lane, stream);
 }
 
 void CudaDevice::MakeCurrent() const {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "kernels/core/cuda_handles.h"
+#include "kernels/core/cuda_spans.h"
 #include "kernels/core/device.h"
 #include "kernels/core/gpu_facts.h"
 #include "kernels/core/memory_count.h"
@@ -20,8 +21,9 @@ namespace triforce {
 
 class CudaDevice final : public Device {
  public:
-  // GPU `ordinal`, as CUDA counts those of CUDA_VISIBLE_DEVICES. Throws Error (kUnsupported) as RequireCudaGpu does.
-  CudaDevice(int ordinal, int64_t memory_limit_bytes);
+  // GPU `ordinal`, as CUDA counts those of CUDA_VISIBLE_DEVICES. Its lanes leave spans in `trace`, if that is not null.
+  // Throws Error (kUnsupported) as RequireCudaGpu does.
+  CudaDevice(int ordinal, int64_t memory_limit_bytes, Trace* trace = nullptr);
 
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return facts_.device; }
@@ -39,6 +41,8 @@ class CudaDevice final : public Device {
   bool uses_host_addresses() const { return uses_host_addresses_; }
   // "NVIDIA H100, of whose 85045878784 bytes 1234 are free", now.
   std::string FreeText() const;
+  // Of a lane with this stream, if there is a trace; else null.
+  std::unique_ptr<CudaSpans> NewSpans(const std::string& lane, cudaStream_t stream);
   // For this thread: calls of the runtime are about this device.
   void MakeCurrent() const;
 
@@ -50,6 +54,8 @@ class CudaDevice final : public Device {
   const GpuFacts facts_;
   const CudaStream zeroing_;
   bool uses_host_addresses_ = false;
+  Trace* const trace_;
+  std::unique_ptr<CudaSpanClock> clock_;  // null where there is no trace
 };
 
 }  // namespace triforce

@@ -28,6 +28,11 @@ class CudaLane : public Lane {
   // Keeps the error of a launch or a library's call, if there is one, as the lane's: `code` is a cudaError_t, `name`
   // the kernel or call. Launch calls it.
   virtual void Keep(int code, const char* name) = 0;
+
+  // Before and behind a kernel or a library's call, which is a span of the trace then, if there is one. `name`: a
+  // literal. Launch calls them.
+  virtual void BeginSpan() {}
+  virtual void EndSpan(const char* /*name*/) {}
 };
 
 // `lane` as a CudaLane, or null where it is one of the CPU device.

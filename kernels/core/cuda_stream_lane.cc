@@ -32,6 +32,7 @@ CudaStreamLane::CudaStreamLane(CudaDevice& device, const LaneOptions& options)
     : device_(device),
       options_(options),
       stream_(where(), options.high_priority),
+      spans_(device.NewSpans(options.name, stream_.get())),
       batches_(device.uses_host_addresses()) {
   if (options.copy_gbps > 0) link_clock_ = device.Allocate(sizeof(LinkClock), "a throttled lane's clock");
 }
@@ -86,6 +87,14 @@ void CudaStreamLane::Keep(int code, const char* name) {
   last_kernel_ = name;
 }
 
+void CudaStreamLane::BeginSpan() {
+  if (spans_ != nullptr) spans_->Begin();
+}
+
+void CudaStreamLane::EndSpan(const char* name) {
+  if (spans_ != nullptr) spans_->End(name);
+}
+
 const RestsOn& CudaStreamLane::RestsNow() {
   rests_on_.Add(work_, queued_);
   return rests_on_;
@@ -104,7 +113,9 @@ void CudaStreamLane::WaitFor(const Event& event) {
   rests_on_.Add(cuda_event.rests_on_);
   device_.MakeCurrent();
   if (cuda_event.Done()) return;
+  BeginSpan();
   const cudaError_t code = waits_.Wait(stream_.get(), cuda_event.handle_.get());
+  EndSpan("wait");
   if (code != cudaSuccess) Fail(code, "cudaStreamWaitEvent");
 }
 
@@ -117,6 +128,7 @@ void CudaStreamLane::Synchronize() {
   device_.MakeCurrent();
   const cudaError_t code = cudaStreamSynchronize(stream_.get());
   calls_.CallRest();  // that the driver has refused, or left uncalled behind a fault
+  if (spans_ != nullptr) spans_->Emptied();
   if (code != cudaSuccess) Fail(code, "cudaStreamSynchronize");
   const std::exception_ptr error = RestsNow().Failure();
   rests_on_.Clear();
@@ -125,10 +137,12 @@ void CudaStreamLane::Synchronize() {
   std::rethrow_exception(error);
 }
 
-void CudaStreamLane::Call(void (*function)(void* context), void* context, const char* /*name*/) {
+void CudaStreamLane::Call(void (*function)(void* context), void* context, const char* name) {
   void* const queued = calls_.Add({function, context, work_, queued_++});
   device_.MakeCurrent();
+  BeginSpan();
   const cudaError_t code = cudaLaunchHostFunc(stream_.get(), &HostCalls::Run, queued);
+  EndSpan(name);
   if (code != cudaSuccess) Fail(code, "cudaLaunchHostFunc");
 }
 
@@ -158,22 +172,26 @@ void CudaStreamLane::CopyNow(const CopyPiece& piece) {
                          static_cast<void*>(piece.destination)));
 }
 
-void CudaStreamLane::Copy(void* destination, const void* source, int64_t bytes, const char* /*name*/) {
+void CudaStreamLane::Copy(void* destination, const void* source, int64_t bytes, const char* name) {
   if (bytes == 0 || PassedOver(source)) return;  // an empty tensor has no address
   const CopyPiece piece{static_cast<std::byte*>(destination), static_cast<const std::byte*>(source), bytes};
+  BeginSpan();
   Throttled(bytes, [&] { CopyNow(piece); });
+  EndSpan(name);
 }
 
-void CudaStreamLane::CopyPieces(std::span<const CopyPiece> pieces, const char* /*name*/) {
+void CudaStreamLane::CopyPieces(std::span<const CopyPiece> pieces, const char* name) {
   if (pieces.empty() || PassedOver(pieces.front().source)) return;
   int64_t bytes = 0;
   for (const CopyPiece& piece : pieces) bytes += piece.bytes;
+  BeginSpan();
   Throttled(bytes, [&] {
     if (pieces.size() > 1 && CopyBatch(pieces)) return;
     for (const CopyPiece& piece : pieces) {
       if (piece.bytes > 0) CopyNow(piece);
     }
   });
+  EndSpan(name);
 }
 
 // Only between device and pinned memory, of which the documentation says how it is ordered; and only where the GPU

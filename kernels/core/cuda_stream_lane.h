@@ -27,6 +27,7 @@
 #include "kernels/core/buffer.h"
 #include "kernels/core/cuda_handles.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/core/cuda_spans.h"
 #include "kernels/core/cuda_wait_times.h"
 #include "kernels/core/error.h"
 #include "kernels/core/host_calls.h"
@@ -75,6 +76,8 @@ class CudaStreamLane final : public CudaLane {
   int multiprocessors() const override;
   std::byte* Scratch(int64_t bytes) override;
   void Keep(int code, const char* name) override;
+  void BeginSpan() override;
+  void EndSpan(const char* name) override;
 
  private:
   std::string where() const;
@@ -97,6 +100,7 @@ class CudaStreamLane final : public CudaLane {
   const LaneOptions options_;
   CudaStream stream_;
   mutable CudaWaitTimes waits_;
+  const std::unique_ptr<CudaSpans> spans_;  // null where there is no trace
 
   std::shared_ptr<LaneWork> work_ = std::make_shared<LaneWork>();
   int64_t queued_ = 0;  // numbers of work_ so far

@@ -4,24 +4,28 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/core/error.h"
 #include "kernels/core/open_device.h"
+#include "kernels/core/trace.h"
 
 namespace triforce {
 namespace {
 
 constexpr int64_t kLimitBytes = int64_t{64} << 20;
 
-void ForEachDevice(const std::function<void(Device&)>& body) {
-  body(*OpenDevice("cpu", kLimitBytes));
+void ForEachDevice(const std::function<void(Device&)>& body, Trace* trace = nullptr) {
+  body(*OpenDevice("cpu", kLimitBytes, trace));
   std::unique_ptr<Device> gpu;
   try {
-    gpu = OpenDevice("cuda:0", kLimitBytes);
+    gpu = OpenDevice("cuda:0", kLimitBytes, trace);
   } catch (const Error& error) {
     static const bool said = [&] {
       MESSAGE("on the CPU alone: ", std::string(error.what()));
@@ -265,6 +269,63 @@ TEST_CASE("a lane counts what it waits for") {
     CHECK(waiting->waited_ns() > 0);
     CHECK(held->waited_ns() == 0);
   });
+}
+
+TEST_CASE("a traced lane leaves spans of its copies and functions: in order, within the host's time of them") {
+  Trace trace(1 << 10);
+  size_t seen = 0;
+  const auto body = [&](Device& device) {
+    constexpr int64_t kBytes = 16 << 20;
+    std::vector<std::byte> memory(kBytes);
+    const std::unique_ptr<HostPin> pin = device.Pin(memory);
+    const Buffer on_device = device.Allocate(kBytes, "a buffer");
+    const std::unique_ptr<Lane> lane = device.NewLane({.name = "traced"});
+    lane->Synchronize();
+    const int64_t begin_ns = Trace::Now();
+    for (int i = 0; i < 3; ++i) {
+      lane->Copy(on_device.data(), memory.data(), kBytes, "to device");
+      lane->Call([](void*) {}, nullptr, "function");
+      lane->Copy(memory.data(), on_device.data(), kBytes, "to host");
+    }
+    lane->Copy(memory.data(), on_device.data(), kBytes, nullptr);  // no span
+    lane->Synchronize();
+    const int64_t end_ns = Trace::Now();
+    const std::span<const Trace::Span> spans = trace.Collect().subspan(seen);
+    seen += spans.size();
+    REQUIRE(spans.size() == 9);
+    constexpr int64_t kClocksDifferNs = 200'000;  // a GPU's clock by the host's
+    int64_t last_ns = begin_ns - kClocksDifferNs;
+    int64_t copying_ns = 0;
+    for (size_t i = 0; i < spans.size(); ++i) {
+      const Trace::Span& span = spans[i];
+      CHECK(trace.rows()[span.row] == "traced");
+      CHECK(std::string(span.name) == std::array{"to device", "function", "to host"}[i % 3]);
+      CHECK(span.begin_ns >= last_ns - 1000);  // of rounding
+      CHECK(span.end_ns >= span.begin_ns);
+      last_ns = span.end_ns;
+      if (i % 3 != 1) copying_ns += span.end_ns - span.begin_ns;
+    }
+    CHECK(last_ns <= end_ns + kClocksDifferNs);
+    CHECK(copying_ns > 6 * 10'000);  // 1600 GB/s
+    CHECK(trace.dropped_spans() == 0);
+  };
+  ForEachDevice(body, &trace);
+}
+
+TEST_CASE("more spans than are kept at a time: all are told of, or counted") {
+  constexpr int64_t kCopies = 40'000;
+  Trace trace(1 << 18);
+  ForEachDevice(
+      [&](Device& device) {
+        const Buffer a = device.Allocate(8, "a"), b = device.Allocate(8, "b");
+        const std::unique_ptr<Lane> lane = device.NewLane({.name = "traced"});
+        const int64_t before = trace.spans() + trace.dropped_spans();
+        for (int64_t i = 0; i < kCopies; ++i) lane->Copy(b.data(), a.data(), 8, "copy");
+        lane->Synchronize();
+        (void)trace.Collect();
+        CHECK(trace.spans() + trace.dropped_spans() - before == kCopies);
+      },
+      &trace);
 }
 
 TEST_CASE("a throttled lane copies all the same, in order, and takes the link's time") {

@@ -27,8 +27,10 @@ void MultiplyPlainly(const MatmulArgs& args) {
 
 }  // namespace
 
-void Matmul(CudaLane&, const MatmulArgs& args) {
+void Matmul(CudaLane& lane, const MatmulArgs& args) {
+  lane.BeginSpan();
   WithFloatType(args.dtype, [&]<typename T>(T) { MultiplyPlainly<T>(args); });
+  lane.EndSpan("matmul");
 }
 
 }  // namespace triforce

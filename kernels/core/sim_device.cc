@@ -11,6 +11,7 @@
 #include "kernels/core/check.h"
 #include "kernels/core/cuda_lane.h"
 #include "kernels/core/error.h"
+#include "kernels/core/trace.h"
 
 namespace triforce {
 namespace {
@@ -25,7 +26,8 @@ class SimEvent final : public Event {
 
 class SimLane final : public CudaLane {
  public:
-  SimLane(Device& device, const LaneOptions& options) : device_(device), name_(options.name) {}
+  SimLane(Device& device, const LaneOptions& options, Trace* trace)
+      : device_(device), name_(options.name), trace_(trace), row_(trace == nullptr ? 0 : trace->AddRow(options.name)) {}
 
   Device& device() const override { return device_; }
   const std::string& name() const override { return name_; }
@@ -36,7 +38,8 @@ class SimLane final : public CudaLane {
   void Synchronize() override {
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
-  void Call(void (*function)(void* context), void* context, const char*) override {
+  void Call(void (*function)(void* context), void* context, const char* name) override {
+    const Spanned span(*this, name);
     try {
       function(context);
     } catch (...) {
@@ -44,11 +47,13 @@ class SimLane final : public CudaLane {
     }
   }
   int64_t waited_ns() const override { return 0; }
-  void Copy(void* destination, const void* source, int64_t bytes, const char*) override {
-    if (!error_ && bytes > 0) std::memmove(destination, source, bytes);
+  void Copy(void* destination, const void* source, int64_t bytes, const char* name) override {
+    const Spanned span(*this, name);
+    CopyNow(destination, source, bytes);
   }
-  void CopyPieces(std::span<const CopyPiece> pieces, const char*) override {
-    for (const CopyPiece& piece : pieces) Copy(piece.destination, piece.source, piece.bytes, nullptr);
+  void CopyPieces(std::span<const CopyPiece> pieces, const char* name) override {
+    const Spanned span(*this, name);
+    for (const CopyPiece& piece : pieces) CopyNow(piece.destination, piece.source, piece.bytes);
   }
 
   void* stream() const override { return nullptr; }
@@ -63,10 +68,28 @@ class SimLane final : public CudaLane {
     return scratch_.data();
   }
   void Keep(int, const char*) override {}
+  void BeginSpan() override { begin_ns_ = Trace::Now(); }
+  void EndSpan(const char* name) override {
+    if (trace_ != nullptr && name != nullptr) trace_->Add(row_, name, begin_ns_, Trace::Now());
+  }
 
  private:
+  void CopyNow(void* destination, const void* source, int64_t bytes) const {
+    if (!error_ && bytes > 0) std::memmove(destination, source, bytes);
+  }
+
+  struct Spanned {
+    Spanned(SimLane& lane, const char* name) : lane(lane), name(name) { lane.BeginSpan(); }
+    ~Spanned() { lane.EndSpan(name); }
+    SimLane& lane;
+    const char* const name;
+  };
+
   Device& device_;
   const std::string name_;
+  Trace* const trace_;
+  const int row_;
+  int64_t begin_ns_ = 0;
   Buffer scratch_;
   std::exception_ptr error_;
 };
@@ -94,7 +117,7 @@ void SimDevice::Free(void* data, int64_t bytes) {
 }
 
 std::unique_ptr<Lane> SimDevice::NewLane(const LaneOptions& options) {
-  return std::make_unique<SimLane>(*this, options);
+  return std::make_unique<SimLane>(*this, options, trace_);
 }
 
 std::unique_ptr<Event> SimDevice::NewEvent() { return std::make_unique<SimEvent>(); }

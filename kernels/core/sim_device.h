@@ -16,7 +16,9 @@ namespace triforce {
 
 class SimDevice final : public Device {
  public:
-  explicit SimDevice(int64_t memory_limit_bytes) : memory_(memory_limit_bytes) {}
+  // Its lanes leave spans in `trace`, if that is not null.
+  explicit SimDevice(int64_t memory_limit_bytes, Trace* trace = nullptr)
+      : memory_(memory_limit_bytes), trace_(trace) {}
 
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return "cuda:sim"; }
@@ -32,6 +34,7 @@ class SimDevice final : public Device {
   void Free(void* data, int64_t bytes) override;
 
   MemoryCount memory_;
+  Trace* const trace_;
 };
 
 }  // namespace triforce

@@ -32,9 +32,19 @@ void Trace::Add(int row, const char* name, int64_t begin_ns, int64_t end_ns) {
 
 int64_t Trace::spans() const { return std::min<int64_t>(count_.load(), spans_.size()); }
 
-int64_t Trace::dropped_spans() const { return count_.load() - spans(); }
+int64_t Trace::dropped_spans() const { return count_.load() - spans() + dropped_.load(); }
 
-void Trace::Write(const std::string& path) const {
+void Trace::AddSource(Source* source) { sources_.push_back(source); }
+
+void Trace::RemoveSource(Source* source) { std::erase(sources_, source); }
+
+std::span<const Trace::Span> Trace::Collect() {
+  for (Source* const source : sources_) source->Flush();
+  return std::span(spans_).first(static_cast<size_t>(spans()));
+}
+
+void Trace::Write(const std::string& path) {
+  (void)Collect();
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"), &std::fclose);
   if (file == nullptr) throw Error(ErrorKind::kIo, path, fmt::format("cannot be written: {}", std::strerror(errno)));
   fmt::print(file.get(), "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");

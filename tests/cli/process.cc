@@ -17,7 +17,6 @@
 namespace triforce {
 namespace {
 
-constexpr char kProgram[] = "tools/triforce";
 constexpr auto kLongestWaitForText = std::chrono::minutes(1);
 constexpr auto kLongestRun = std::chrono::minutes(2);
 
@@ -51,7 +50,7 @@ std::vector<std::string> EnvironmentOf(const Invocation& invocation) {
 // Starts the program with `input`, `output` and `errors` as its standard streams, and signals as at a terminal: whoever
 // runs the tests may ignore or block some.
 int Spawn(const Invocation& invocation, int input, int output, int errors) {
-  std::vector<std::string> arguments = {kProgram};
+  std::vector<std::string> arguments = {invocation.program};
   arguments.insert(arguments.end(), invocation.arguments.begin(), invocation.arguments.end());
   std::vector<std::string> variables = EnvironmentOf(invocation);
   posix_spawn_file_actions_t files;
@@ -68,9 +67,9 @@ int Spawn(const Invocation& invocation, int input, int output, int errors) {
   posix_spawnattr_setsigdefault(&attributes, &signals);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   int id = -1;
-  const int error =
-      posix_spawn(&id, kProgram, &files, &attributes, Pointers(arguments).data(), Pointers(variables).data());
-  TF_CHECK(error == 0, "cannot start {}: error {}", kProgram, error);
+  const int error = posix_spawn(&id, invocation.program.c_str(), &files, &attributes, Pointers(arguments).data(),
+                                Pointers(variables).data());
+  TF_CHECK(error == 0, "cannot start {}: error {}", invocation.program, error);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   return id;

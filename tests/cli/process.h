@@ -19,6 +19,7 @@ struct Invocation {
   std::string input = "";
   bool input_stays_open = false;  // like a terminal where nobody types on
   std::string output_path = "";   // where standard output goes instead of Result::out
+  std::string program = "tools/triforce";
 };
 
 struct Result {

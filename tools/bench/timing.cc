@@ -46,4 +46,9 @@ std::string CpuName() {
   return "";
 }
 
+int64_t MeasuringBytes(const std::string& device) {
+  constexpr int64_t kLeast = int64_t{64} << 20, kMost = int64_t{1} << 30;
+  return device == "cpu" ? std::clamp(4 * LastLevelCacheBytes(), kLeast, kMost) : kMost;
+}
+
 }  // namespace triforce

@@ -24,6 +24,10 @@ void TimeInterleaved(std::vector<Timed>& work, int rounds);
 // Bytes of the largest cache of this machine, from the system; 32 MiB where it does not say.
 int64_t LastLevelCacheBytes();
 
+// What to go through so that memory is measured and not a cache: several times the largest one, 64 MiB to 1 GiB; on a
+// GPU, which has one of its own, 1 GiB.
+int64_t MeasuringBytes(const std::string& device);
+
 // "AMD EPYC 9R14", from the system; empty where it does not say.
 std::string CpuName();
 

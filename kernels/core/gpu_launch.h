@@ -53,7 +53,9 @@ void Launch([[maybe_unused]] CudaLane& lane, const char* name, const LaunchShape
   config.numAttrs = shape.starts_early && StartsEarly() ? 1 : 0;
   lane.Keep(cudaLaunchKernelEx(&config, kKernel, args...), name);
 #else
-  gpu::RunGrid({shape.x, shape.y, shape.z}, shape.threads, shape.shared_bytes, name, [&] { kKernel(args...); });
+  lane.Simulate([=] {
+    gpu::RunGrid({shape.x, shape.y, shape.z}, shape.threads, shape.shared_bytes, name, [&] { kKernel(args...); });
+  });
 #endif
 }
 

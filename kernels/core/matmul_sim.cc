@@ -27,8 +27,8 @@ void MultiplyPlainly(const MatmulArgs& args) {
 
 }  // namespace
 
-void Matmul(CudaLane&, const MatmulArgs& args) {
-  WithFloatType(args.dtype, [&]<typename T>(T) { MultiplyPlainly<T>(args); });
+void Matmul(CudaLane& lane, const MatmulArgs& args) {
+  lane.Simulate([=] { WithFloatType(args.dtype, [&]<typename T>(T) { MultiplyPlainly<T>(args); }); });
 }
 
 }  // namespace triforce

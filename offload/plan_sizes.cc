@@ -75,7 +75,7 @@ int64_t DeviceRoundBytes(const PlanInput& input) {
   static_assert(kMostReplayed >= kMostGamma + kMostDraftGamma + 1);
   constexpr int64_t kNumbers = 256;  // room for lengths and positions
   return F32(kMostReplayed * input.shape.vocab) + F32(kMostDraftGamma * input.shape.vocab) + F32(kNumbers) +
-         4 * F32(kMostReplayed + 2);
+         5 * F32(kMostReplayed + 2) + F32(2);
 }
 
 RetrievalSizes RetrievalSizesOf(const PlanInput& input) {

@@ -68,8 +68,6 @@ class StreamingCache final : public AttentionCache {
   void BeginCaptured(const TensorView& base, int64_t offset, int64_t rows);
   // What captured passes have taken in: the text's first `tokens`.
   void Take(int64_t tokens);
-  // Where it lies: other addresses mean other graphs.
-  const void* address() const { return blocks_.data(); }
 
  private:
   int64_t sink_tokens() const { return context_.draft.sink_tokens; }

@@ -22,6 +22,7 @@ struct SpeculationFlags {
   std::string middle = "retrieval";
   std::string reselect = "auto";
   bool pipeline = true;
+  bool graphs = true;
 };
 
 // Of the retrieval cache, if there is to be one, and of a chunk, behind a prompt of so many tokens.

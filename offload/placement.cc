@@ -71,6 +71,10 @@ class Planner {
     if (input_.draft) items.push_back({"draft", DraftBytes(input_)});
     items.push_back({"tail KV", Layers() * plan_.tail_blocks * layer_block_bytes_});
     if (input_.options.budget_tokens > 0) AddRetrieval(items);
+    // Of one sequence alone, on a device that captures.
+    if (!input_.cpu_device && input_.batch == 1 && (input_.draft || input_.options.budget_tokens > 0)) {
+      items.push_back({"rounds on the device", DeviceRoundBytes(input_)});
+    }
     return plan_.device.used_bytes();
   }
 

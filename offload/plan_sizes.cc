@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "kernels/ops/kv_view.h"
+#include "offload/draft_plan.h"
+#include "offload/round_costs.h"
 
 namespace triforce {
 namespace {
@@ -69,6 +71,13 @@ int64_t SamplingBytes(const PlanInput& input) {
   return input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + F32(kVerifyRows)));
 }
 
+int64_t DeviceRoundBytes(const PlanInput& input) {
+  static_assert(kMostReplayed >= kMostGamma + kMostDraftGamma + 1);
+  constexpr int64_t kNumbers = 256;  // room for lengths and positions
+  return F32(kMostReplayed * input.shape.vocab) + F32(kMostDraftGamma * input.shape.vocab) + F32(kNumbers) +
+         5 * F32(kMostReplayed + 2) + F32(2);
+}
+
 RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
   constexpr int64_t kSinkTokens = 16;
   const int64_t chunk = input.options.chunk_tokens;
@@ -112,11 +121,11 @@ int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& s) {
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type) {
   const ModelShape& s = draft.shape;
   constexpr int64_t kI64Bytes = 8;
-  const int64_t windows = kBlockTiles - draft.sink_tokens / kKeyTile;
-  const int64_t layer = AlignedBytes(s.kv_heads * KvBlockBytes(s, kv_type)) +           // a block of each kv_head
-                        AlignedBytes(windows * s.kv_heads * kBlockTiles * kI64Bytes) +  // lists of its tiles
-                        2 * F32(draft.sink_tokens * s.kv_features());                   // sinks as they came
-  return s.layers * layer + F32(draft.sink_tokens * s.kv_features()) + 2 * F32(s.head_dim / 2);
+  return AlignedBytes(s.layers * s.kv_heads * KvBlockBytes(s, kv_type)) +              // a block of each kv_head
+         F32(2 * s.layers * draft.sink_tokens * s.kv_features()) +                     // sinks as they came
+         AlignedBytes(s.layers * s.kv_heads * 2 * kI64Bytes) +                         // and as they are turned
+         AlignedBytes(s.layers * kDraftRows * s.kv_heads * kBlockTiles * kI64Bytes) +  // lists of a pass' tiles
+         AlignedBytes(kDraftRows * 2 * kI64Bytes);                                     // what its rows see of them
 }
 
 int64_t KvBlockBytes(const ModelShape& shape, DType kv_type) { return 2 * kKvBlock * shape.head_dim * SizeOf(kv_type); }

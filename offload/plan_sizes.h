@@ -62,6 +62,11 @@ int64_t GuestBlocks(const PlanInput& input);
 // other, if it is throttled.
 inline constexpr int64_t kCudaLaneBytes = CudaLane::kScratchBytes + 4096;
 
+// Tokens that rounds on the device hand out in a row, at most (runtime/device_rounds.h): what a verify pass takes, and
+// what a last round may bring beyond it. And what they need of the device.
+inline constexpr int64_t kMostReplayed = 72;
+int64_t DeviceRoundBytes(const PlanInput& input);
+
 // A draft's streaming cache (runtime/streaming_cache.h) of one sequence.
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type);
 // Recent tokens that it keeps besides those that it attends to: as many can be taken back.

@@ -87,6 +87,13 @@ TensorView DraftModel::Run(std::span<const TokenId> tokens, int64_t rows, Stream
   return Run({&request, 1});
 }
 
+TensorView DraftModel::RunOnDevice(const TensorView& tokens, const TensorView& base, int64_t offset,
+                                   StreamingCache& cache) {
+  cache.BeginCaptured(base, offset, tokens.dim(0));
+  forward_.Run({.tokens = tokens, .position = base.Slice(0, 0, 1), .offset = offset, .cache = &cache}, linears_);
+  return forward_.Logits(tokens.dim(0) - 1, 1);
+}
+
 void DraftModel::TakeIn(std::span<const TokenId> tokens, StreamingCache& cache) {
   RunPasses(tokens, cache);
   lane_.Synchronize();

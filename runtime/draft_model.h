@@ -41,6 +41,8 @@ class DraftModel {
              const std::function<void(int64_t bytes)>& progress);
 
   const ModelConfig& config() const { return config_; }
+  // Whether RunOnDevice can be captured.
+  bool captures() const { return lane_.captures() && plan_.embedding_on_device; }
   std::unique_ptr<StreamingCache> NewCache() const;
 
   // Queues one pass for several sequences, each of which gets the bits that it would get alone: their tokens into
@@ -53,6 +55,12 @@ class DraftModel {
   TensorView Run(std::span<const TokenId> tokens, int64_t rows, StreamingCache& cache);
   // The same without logits. Waits for the lane.
   void TakeIn(std::span<const TokenId> tokens, StreamingCache& cache);
+  // And without waiting: the lane reads tokens when it comes to them.
+  void QueueTakingIn(std::span<const TokenId> tokens, StreamingCache& cache) { RunPasses(tokens, cache); }
+
+  // Queues a pass that is captured, over tokens on the device (i32 [rows]), of which the first one stands `offset`
+  // behind where `base` says (StreamingCache::BeginCaptured). Gives the logits behind the last one: f32 [1, vocab].
+  TensorView RunOnDevice(const TensorView& tokens, const TensorView& base, int64_t offset, StreamingCache& cache);
 
  private:
   void RunPasses(std::span<const TokenId> tokens, StreamingCache& cache);

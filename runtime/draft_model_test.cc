@@ -7,9 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <random>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -45,31 +43,6 @@ std::vector<float> Behind(Engine& engine, std::span<const TokenId> tokens) {
   const auto cache = engine.draft()->NewCache();
   return Read(engine, engine.draft()->Run(tokens, 1, *cache));
 }
-
-// A model for texts of 4,096 tokens, whatever it was made for; of its first layer alone, where that is asked for.
-class LongModel {
- public:
-  explicit LongModel(const std::string& model, bool one_layer = false) {
-    std::ifstream in(model + "/config.json");
-    std::stringstream text;
-    text << in.rdbuf();
-    std::string config = text.str();
-    Set(config, "max_position_embeddings", "4096");
-    if (one_layer) Set(config, "num_hidden_layers", "1");
-    directory_.Write("config.json", config);
-    std::filesystem::copy_file(model + "/model.safetensors", path() + "/model.safetensors");
-  }
-  std::string path() const { return directory_.path(); }
-
- private:
-  static void Set(std::string& config, const std::string& key, const std::string& value) {
-    const size_t at = config.find("\"" + key + "\":");
-    REQUIRE(at != std::string::npos);
-    const size_t begin = config.find_first_of("0123456789", at), end = config.find_first_not_of("0123456789", begin);
-    config.replace(begin, end - begin, value);
-  }
-  ScratchDirectory directory_;
-};
 
 TEST_CASE("a draft that has seen no more than its cache holds gives the bits of the full cache") {
   Engine engine(WithDraft(kTiny, kTiny));

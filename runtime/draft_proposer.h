@@ -31,7 +31,11 @@ class DraftProposer final : public Proposer {
   void Continue(int64_t keep, std::span<const TokenId> more) override { sequence_.Continue(keep, more); }
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override;
 
-  // Passes of the model so far, and their time.
+  std::span<const TokenId> tokens() const { return sequence_.tokens(); }
+  // So many passes have been run elsewhere (replayed_draft.h, replayed_level.h), whose tokens come by Continue.
+  void Note(int64_t passes, double ms) { passes_ += passes, pass_ms_ += ms; }
+  // Passes of the model so far, and their time; of those below a level whose rounds were run elsewhere it is the
+  // level's.
   int64_t passes() const { return passes_; }
   double pass_ms() const { return pass_ms_; }
 

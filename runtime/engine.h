@@ -84,6 +84,13 @@ struct PassRequest {
   int64_t rows = 1;
 };
 
+// What retrieval passes that are captured once and replayed see, and what a captured one depends on.
+struct RetrievalAhead {
+  int64_t visible = 0;      // keys that the next token sees
+  int64_t most_blocks = 0;  // that the tokens asked for will have to be seen in
+  int64_t tail_block = 0;   // with which the tail begins
+};
+
 class Engine {
  public:
   // Plans and loads the model. Throws Error: files (kInvalidInput, kIo, kUnsupported), memory (kOutOfMemory), options
@@ -163,6 +170,18 @@ class Session {
   int64_t retrieval_tokens() const;
   void RewindRetrieval(int64_t tokens);
   const RetrievalStats& retrieval_stats() const;
+
+  // Whether retrieval passes can be captured (Lane::Capture): all that they read lies on a device that does that.
+  bool captures_retrieval() const;
+  // Before captured passes are replayed for `tokens` more tokens: chooses their chunks, where it is time for it, and
+  // lets transfers begin, as RetrievalPass does. Nothing where the tail has no room for them.
+  std::optional<RetrievalAhead> PrepareRetrieval(int64_t tokens);
+  // Queues a pass to be captured, over tokens on the device, i32 [rows], the first of which stands where `base` says:
+  // i64 [2], a position and the keys that are visible to it. Gives f32 [rows, vocab]. It may be replayed as long as
+  // PrepareRetrieval gives the same blocks as `ahead`.
+  TensorView RetrievalPassOnDevice(const TensorView& tokens, const TensorView& base, const RetrievalAhead& ahead);
+  // What such passes have taken in: the first `tokens`.
+  void TakeRetrieval(int64_t tokens);
 
   // Lets the transfers of the next verify pass begin now, where they would wait for a retrieval pass to begin first.
   void Prefetch();

@@ -27,4 +27,8 @@ void FollowedSequence::Run(std::span<float> laws) {
   verifier_.Run(std::span(tokens_).subspan(verifier_.tokens()), laws);
 }
 
+Decided FollowedSequence::Decide(int64_t proposals, const RandomCounter& first) {
+  return verifier_.Decide(std::span(tokens_).subspan(verifier_.tokens()), proposals, first);
+}
+
 }  // namespace triforce

@@ -25,6 +25,8 @@ class FollowedSequence {
 
   // Lets the verifier take in all that it has not yet. Writes the laws behind the last tokens, as many as fit.
   void Run(std::span<float> laws);
+  // The same, with the decision on its last `proposals` tokens (Verifier::Decide).
+  Decided Decide(int64_t proposals, const RandomCounter& first);
 
  private:
   Verifier& verifier_;

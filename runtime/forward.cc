@@ -57,10 +57,10 @@ LlamaState Forward::StateFor(const TensorView& hidden) const {
   return state;
 }
 
-void Forward::Position(int64_t first_position, const LlamaState& state) {
+void Forward::Position(int64_t first_position, const LlamaState& state, const TensorView& base) {
   const int64_t rows = state.hidden.dim(0);
   RopeTable(lane_, {positions_.Slice(0, first_position, first_position + rows), weights_.llama().inverse_frequency,
-                    weights_.llama().rope_scaling, state.cos, state.sin});
+                    weights_.llama().rope_scaling, state.cos, state.sin, base});
 }
 
 void Forward::Embed(std::span<const TokenId> tokens, const LlamaState& state) {
@@ -105,6 +105,14 @@ void Forward::Run(const Pass& pass) {
   SplitAttention split(pass.parts);
   AttentionCache& cache = pass.parts.size() == 1 ? *pass.parts[0].cache : split;
   for (int64_t layer = 0; layer < config_.layers; ++layer) Layer(layer, state, pass.linears, cache);
+}
+
+void Forward::Run(const DeviceRows& rows, LinearLayers& linears) {
+  TF_CHECK(rows.rows() >= 1 && rows.rows() <= max_rows() && !embedding_rows_, "{} rows", rows.rows());
+  const LlamaState state = state_.Rows(rows.rows());
+  triforce::Embed(lane_, {weights_.llama().embedding, rows.tokens, state.hidden});
+  Position(rows.offset, state, rows.position);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) Layer(layer, state, linears, *rows.cache);
 }
 
 TensorView Forward::Logits(const TensorView& hidden, int64_t first, int64_t rows) {

@@ -35,6 +35,16 @@ struct Pass {
   LinearLayers& linears;
 };
 
+// Rows of a sequence whose tokens and position stand in device memory, for a pass that is captured once and replayed.
+struct DeviceRows {
+  TensorView tokens;    // i32 [rows]
+  TensorView position;  // i64 [1], from which the first row stands
+  int64_t offset = 0;   // so many places on
+  AttentionCache* cache = nullptr;
+
+  int64_t rows() const { return tokens.dim(0); }
+};
+
 class Forward {
  public:
   // Rows of logits that are computed at a time.
@@ -50,16 +60,18 @@ class Forward {
 
   // Queues the pass through all layers.
   void Run(const Pass& pass);
+  // The same for rows on the device. REQUIRES: the embedding is there; `linears` stream nothing.
+  void Run(const DeviceRows& rows, LinearLayers& linears);
 
   // Queues the logits of rows [first, first + rows) of the latest pass: f32 [rows, vocab], until the next call.
   // REQUIRES: 1 <= rows <= kLogitsRows.
   TensorView Logits(int64_t first, int64_t rows) { return Logits(state_.hidden, first, rows); }
 
   // The parts of a pass, for layer-major prefill, which keeps hidden states elsewhere: activations for `rows` rows with
-  // `hidden` (f32 [rows, hidden]) in the place of the hidden state's; RoPE's tables for their positions; the embedding
-  // of their tokens; logits of some of a block's rows.
+  // `hidden` (f32 [rows, hidden]) in the place of the hidden state's; RoPE's tables for their positions (`base`, i64
+  // [1] on the device, is added); the embedding of their tokens; logits of some of a block's rows.
   LlamaState StateFor(const TensorView& hidden) const;
-  void Position(int64_t first_position, const LlamaState& state);
+  void Position(int64_t first_position, const LlamaState& state, const TensorView& base = {});
   void Embed(std::span<const TokenId> tokens, const LlamaState& state);
   void Layer(int64_t layer, const LlamaState& state, LinearLayers& linears, AttentionCache& cache);
   TensorView Logits(const TensorView& hidden, int64_t first, int64_t rows);

@@ -56,6 +56,25 @@ void Level::set_gamma(int64_t gamma) {
   gamma_ = gamma;
 }
 
+void Level::Note(int64_t proposed, std::span<const int32_t> accepted, double ms) {
+  for (const int32_t count : accepted) {
+    Tally(proposed, count);
+    ++stats_.rounds;
+    stats_.proposed += proposed;
+    stats_.handed_out += count + 1;
+  }
+  stats_.verify_ms += ms;
+}
+
+void Level::Tally(int64_t proposed, int64_t accepted) {
+  stats_.accepted += accepted;
+  for (int64_t i = 0; i < std::min(proposed, accepted + 1); ++i) {
+    ++stats_.tested;
+    ++stats_.tested_by_position[i];
+    stats_.accepted_by_position[i] += i < accepted;
+  }
+}
+
 std::span<const Proposal> Level::Round(int64_t most, uint32_t round) {
   handed_out_.clear();
   RunRound(most, round);
@@ -86,14 +105,15 @@ void Level::RunRound(int64_t most, uint32_t round) {
   const int64_t proposed_ns = Trace::Now();
   const int64_t before = sequence_.size();
   for (const Proposal& proposal : proposals) sequence_.Add(proposal.token);
+  const bool decided = verifier_.Decides(proposals);
   const std::span<float> laws =
       std::span(laws_).subspan(already * vocab_, (static_cast<int64_t>(proposals.size()) + 1) * vocab_);
-  sequence_.Run(laws);
+  decided ? LetDecide(proposals, round) : sequence_.Run(laws);
   const int64_t verified_ns = Trace::Now();
   options_.trace.Add(proposed_ns, verified_ns);
   stats_.propose_ms += static_cast<double>(proposed_ns - begin_ns) * 1e-6;
   stats_.verify_ms += static_cast<double>(verified_ns - proposed_ns) * 1e-6;
-  Test(proposals, laws, round);
+  if (!decided) Test(proposals, laws, round);
   told_.clear();
   for (size_t i = already; i < handed_out_.size(); ++i) told_.push_back(handed_out_[i].token);
   Continue(before, told_);
@@ -121,6 +141,19 @@ void Level::Test(std::span<const Proposal> proposals, std::span<const float> law
   }
   const Distribution law(laws.subspan(proposals.size() * vocab_, vocab_));
   HandOut(DrawFrom(law, chance_, counters_.Next(round, RandomPurpose::kBonus), residual_), law);
+}
+
+void Level::LetDecide(std::span<const Proposal> proposals, uint32_t round) {
+  const int64_t count = std::ssize(proposals);
+  const auto [accepted, next] = sequence_.Decide(count, counters_.Next(round, RandomPurpose::kAccept));
+  rejected_ = accepted < count;
+  // A test each, and one draw.
+  for (int64_t taken = 1; taken < accepted + (rejected_ ? 2 : 1); ++taken)
+    counters_.Next(round, RandomPurpose::kAccept);
+  Tally(count, accepted);
+  for (const Proposal& proposal : proposals.first(accepted))
+    HandOut(proposal.token, Distribution::Point(proposal.token));
+  HandOut(next, Distribution::Point(next));
 }
 
 void Level::HandOut(TokenId token, const Distribution& law) { handed_out_.push_back({token, law}); }

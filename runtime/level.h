@@ -68,6 +68,10 @@ class Level final : public Proposer {
 
   // The most tokens that a round tests from now on.
   void set_gamma(int64_t gamma);
+  int64_t gamma() const { return gamma_; }
+  // Rounds of `proposed` tokens each have been run elsewhere (replayed_level.h), took so long, and accepted so many;
+  // their tokens come by Continue.
+  void Note(int64_t proposed, std::span<const int32_t> accepted, double ms);
   // Since ClearStats, or from the beginning.
   const LevelStats& stats() const { return stats_; }
   void ClearStats() { stats_.Clear(); }
@@ -78,6 +82,9 @@ class Level final : public Proposer {
  private:
   void RunRound(int64_t most, uint32_t round);
   void Test(std::span<const Proposal> proposals, std::span<const float> laws, uint32_t round);
+  // Where the verifier tests them. The laws of what is then handed out are not known here.
+  void LetDecide(std::span<const Proposal> proposals, uint32_t round);
+  void Tally(int64_t proposed, int64_t accepted);
   void HandOut(TokenId token, const Distribution& law);
   TokenId DrawResidual(const Distribution& law, const Distribution& proposed, uint32_t round);
 

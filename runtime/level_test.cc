@@ -165,6 +165,34 @@ class Enumerator final : public Chance {
   int64_t repeated_counters_ = 0;
 };
 
+// A level as a proposer that hands up what a fixed number of its rounds brings, as far as there is room: the rule of
+// rounds that stay on a device (replayed_level.h).
+class FixedRounds final : public Proposer {
+ public:
+  // `law`: of the level's verifier.
+  FixedRounds(Level& level, LawFunction law, int64_t rounds) : level_(level), law_(std::move(law)), rounds_(rounds) {}
+
+  void Continue(int64_t keep, std::span<const TokenId> more) override { level_.Continue(keep, more); }
+  std::span<const Proposal> Propose(int64_t most, uint32_t round) override {
+    const int64_t before = std::ssize(level_.tokens());
+    for (int64_t i = 0; i < rounds_; ++i) level_.Round(level_.gamma() + 1, round);
+    Tokens text(level_.tokens().begin(), level_.tokens().end());
+    if (std::ssize(text) > before + most) text.resize(before + most);
+    level_.Continue(before, std::span(text).subspan(before));
+    laws_.clear(), proposals_.clear();
+    for (size_t i = before; i < text.size(); ++i) laws_.push_back(law_(std::span(text).first(i)));
+    for (size_t i = before; i < text.size(); ++i) proposals_.push_back({text[i], Distribution(laws_[i - before])});
+    return proposals_;
+  }
+
+ private:
+  Level& level_;
+  const LawFunction law_;
+  const int64_t rounds_;
+  std::vector<std::vector<float>> laws_;
+  std::vector<Proposal> proposals_;
+};
+
 // Some decoder, made anew for each way.
 struct Decoder {
   std::vector<std::unique_ptr<TableModel>> models;
@@ -204,7 +232,8 @@ struct LevelSpec {
   int64_t gamma;
 };
 
-MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom) {
+// `fixed_rounds`: of the level below the top one, in each of its calls; 0: as many as it takes.
+MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom, int64_t fixed_rounds = 0) {
   return [=](Chance& chance) {
     Decoder decoder;
     decoder.most = levels[0].gamma + 1;
@@ -235,13 +264,16 @@ MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom)
     for (size_t i = levels.size(); i-- > 0;) {
       decoder.models.push_back(Model(vocab, levels[i].law));
       const LevelOptions options{.gamma = levels[i].gamma,
-                                 .most = std::max<int64_t>(1, i == 0 ? levels[0].gamma + 1 : levels[i - 1].gamma),
+                                 .most = std::max({int64_t{1}, levels[i].gamma + 1, i == 0 ? 0 : levels[i - 1].gamma}),
                                  .sequence = 0,
                                  .number = static_cast<uint8_t>(levels.size() - i)};
       auto level =
           std::make_unique<Level>(decoder.proposers.back().get(), *decoder.models.back(), chance, kPrompt, options);
       decoder.top = level.get();
       decoder.proposers.push_back(std::move(level));
+      if (i == 1 && fixed_rounds > 0) {
+        decoder.proposers.push_back(std::make_unique<FixedRounds>(*decoder.top, levels[i].law, fixed_rounds));
+      }
     }
     return decoder;
   };
@@ -375,6 +407,28 @@ TEST_CASE("one level: the same over two rounds") { CheckOneLevel(1, 2); }
 
 TEST_CASE("hierarchies: the middle level hands up its verifier's law, and the top is exact") {
   CheckHierarchies({{0, 0}, {1, 0}, {1, 1}, {2, 0}, {2, 1}, {2, 2}, {3, 1}, {3, 2}, {3, 3}}, 1);
+}
+
+TEST_CASE("hierarchies: a middle level of a fixed number of rounds hands up what they bring, and the top is exact") {
+  constexpr int64_t kVocab = 4;
+  const LawFunction target = RandomLaws(kVocab, 1), middle = RandomLaws(kVocab, 5);
+  const std::vector<Bottom> bottoms = Bottoms(kVocab, target);
+  for (const Bottom& bottom : {bottoms[0], bottoms[1], bottoms[3]}) {
+    // One round, two; as many tokens as they can bring, and fewer; over one round of the top level, and two.
+    for (const auto& [gamma, draft_gamma, fixed, rounds] :
+         {std::tuple{2, 1, 1, 1}, {3, 2, 1, 1}, {1, 1, 1, 2}, {2, 0, 2, 1}, {3, 1, 2, 1}, {4, 1, 2, 1}, {2, 1, 1, 2}}) {
+      CAPTURE(bottom.name);
+      CAPTURE(gamma);
+      CAPTURE(draft_gamma);
+      CAPTURE(fixed);
+      const auto worst = [&](const LawFunction& top, const LawFunction& below, const Bottom& draft) {
+        return WorstError(kVocab, top, Compose(kVocab, {{top, gamma}, {below, draft_gamma}}, draft, fixed), rounds);
+      };
+      CHECK(worst(target, middle, bottom) < kExact);
+      CHECK(worst(target, WrongLaws(target), bottom) < kExact);
+      CHECK(worst(CutLaws(target), CutLaws(middle), Cut(bottom)) < kExact);
+    }
+  }
 }
 
 TEST_CASE("hierarchies: the same over two rounds") { CheckHierarchies({{1, 1}, {2, 1}}, 2); }

@@ -3,8 +3,12 @@
 namespace triforce {
 
 void FullVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {
+  laws_.Write(RunForLogits(tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
+}
+
+TensorView FullVerifier::RunForLogits(std::span<const TokenId> tokens, int64_t rows) {
   laws_.Set(this->tokens(), tokens);
-  laws_.Write(passes_.Verify(session_, tokens, static_cast<int64_t>(laws.size()) / vocab()), laws);
+  return passes_.Verify(session_, tokens, rows);
 }
 
 void RetrievalVerifier::Rewind(int64_t tokens) {
@@ -20,6 +24,15 @@ void RetrievalVerifier::Run(std::span<const TokenId> tokens, std::span<float> la
 }
 
 void DraftVerifier::TakeIn(std::span<const TokenId> tokens) { model_.TakeIn(tokens, *cache_); }
+
+void DraftVerifier::Rewind(int64_t tokens) {
+  cache_->Rewind(tokens);
+  if (this->tokens() < laws_.tokens()) laws_.Set(this->tokens(), {});
+}
+
+void DraftVerifier::Follow(std::span<const TokenId> text) {
+  if (laws_.tokens() < tokens()) laws_.Set(laws_.tokens(), text.first(tokens()).subspan(laws_.tokens()));
+}
 
 void DraftVerifier::Run(std::span<const TokenId> tokens, std::span<float> laws) {
   laws_.Set(this->tokens(), tokens);

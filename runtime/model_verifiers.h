@@ -25,6 +25,8 @@ class FullVerifier final : public Verifier {
   int64_t tokens() const override { return static_cast<int64_t>(session_.tokens().size()); }
   void Rewind(int64_t tokens) override { session_.Rewind(tokens); }
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
+  // Run without laws: what they are made of, f32 [rows, vocab], until the next call.
+  TensorView RunForLogits(std::span<const TokenId> tokens, int64_t rows);
 
  private:
   Passes& passes_;
@@ -56,10 +58,16 @@ class DraftVerifier final : public Verifier {
 
   int64_t vocab() const override { return laws_.vocab(); }
   int64_t tokens() const override { return cache_->tokens(); }
-  void Rewind(int64_t tokens) override { cache_->Rewind(tokens); }
+  void Rewind(int64_t tokens) override;
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
   // Takes in `tokens` without laws.
   void TakeIn(std::span<const TokenId> tokens);
+
+  // For passes that are run elsewhere, of whose laws nothing is known here: the cache has then taken in the first
+  // tokens of `text`, as many as it says.
+  DraftModel& model() { return model_; }
+  StreamingCache& cache() { return *cache_; }
+  void Follow(std::span<const TokenId> text);
 
  private:
   Passes& passes_;

@@ -1,6 +1,11 @@
 #include "runtime/offload_testing.h"
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/core/check.h"
 
 namespace triforce {
 namespace {
@@ -10,7 +15,26 @@ std::string TemporaryFolder() {
   return folder == nullptr ? "/tmp" : folder;
 }
 
+// Another number in the place of the one that `key` has.
+void Set(std::string& config, const std::string& key, const std::string& value) {
+  const size_t at = config.find("\"" + key + "\":");
+  TF_CHECK(at != std::string::npos);
+  const size_t begin = config.find_first_of("0123456789", at), end = config.find_first_not_of("0123456789", begin);
+  config.replace(begin, end - begin, value);
+}
+
 }  // namespace
+
+LongModel::LongModel(const std::string& model, bool one_layer) {
+  std::ifstream in(model + "/config.json");
+  std::stringstream text;
+  text << in.rdbuf();
+  std::string config = text.str();
+  Set(config, "max_position_embeddings", "4096");
+  if (one_layer) Set(config, "num_hidden_layers", "1");
+  directory_.Write("config.json", config);
+  std::filesystem::copy_file(model + "/model.safetensors", path() + "/model.safetensors");
+}
 
 std::vector<TokenId> Tokens(int64_t count, int32_t vocab, uint32_t seed) {
   std::vector<TokenId> tokens;

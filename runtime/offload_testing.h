@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/scratch_directory.h"
 #include "models/token_id.h"
 #include "runtime/engine.h"
 
@@ -16,6 +17,17 @@ inline constexpr const char* kTiny = "tests/data/tiny/gqa";
 inline constexpr const char* kDemo = "models/demo/target";
 inline constexpr const char* kDemoDraft = "models/demo/draft";
 inline constexpr int64_t kGiB = int64_t{1} << 30;
+
+// A copy of a model for texts of 4,096 tokens, whatever it was made for; of its first layer alone, where that is asked
+// for.
+class LongModel {
+ public:
+  explicit LongModel(const std::string& model, bool one_layer = false);
+  std::string path() const { return directory_.path(); }
+
+ private:
+  ScratchDirectory directory_;
+};
 
 // Deterministic, without pattern.
 std::vector<TokenId> Tokens(int64_t count, int32_t vocab, uint32_t seed = 7);

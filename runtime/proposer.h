@@ -25,8 +25,9 @@ class Proposer {
   virtual void Continue(int64_t keep, std::span<const TokenId> more) = 0;
 
   // Proposes up to `most` tokens, one behind the other, that go on from the sequence. They count as told until the next
-  // Continue. `round` is the top level's, for random counters. Valid until the next call. How many there are must not
-  // depend on how the last of them came out (DESIGN.md, "Levels"). REQUIRES: most >= 1.
+  // Continue. `round` is the top level's, for random counters. Valid until the next call. How many there are may
+  // depend on how they came out only so far as none that was drawn is left out for what it is: whether there is one
+  // more is settled before that one is drawn (DESIGN.md, "Levels"; docs/speculation.md). REQUIRES: most >= 1.
   virtual std::span<const Proposal> Propose(int64_t most, uint32_t round) = 0;
 };
 

@@ -39,6 +39,8 @@ class RoundPolicy {
   RoundPolicy(const RoundChoices& choices, PassCosts costs, const RoundAcceptance& assumed);
 
   const Round& next() const { return next_; }
+  // How often what stands at the bottom is accepted, as measured so far.
+  AcceptanceCurve bottom() const { return bottom_.Curve(); }
   // What the latest round, next(), has come to, level by level: `top` the tests of the full cache, `middle` those of
   // the retrieval cache (null where it had none).
   void Note(const LevelStats& top, const LevelStats* middle);

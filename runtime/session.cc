@@ -215,6 +215,40 @@ TensorView Session::RetrievalPass(std::span<const TokenId> tokens, int64_t rows)
   return impl_->engine.PassLogits({&request, 1});
 }
 
+bool Session::captures_retrieval() const {
+  const Engine::Impl& engine = impl_->engine;
+  return engine.compute->captures() && engine.plan.embedding_on_device && !engine.plan.streams_weights() &&
+         impl_->retrieval.on && impl_->retrieval.middle != Middle::kOracle;
+}
+
+std::optional<RetrievalAhead> Session::PrepareRetrieval(int64_t tokens) {
+  TF_CHECK(captures_retrieval());
+  const int64_t position = retrieval_tokens();
+  const KvStore& store = impl_->store;
+  if (position - store.tokens() + tokens > store.tail_room()) return std::nullopt;
+  impl_->SelectFor(tokens);
+  impl_->engine.BeginNextFullPass(store, true);
+  const RetrievalIndex& index = *impl_->index;
+  return RetrievalAhead{.visible = index.VisibleTo(position),
+                        .most_blocks = KvBlocks(index.VisibleTo(position + tokens - 1)),
+                        .tail_block = store.tail_first_block()};
+}
+
+TensorView Session::RetrievalPassOnDevice(const TensorView& tokens, const TensorView& base,
+                                          const RetrievalAhead& ahead) {
+  Engine::Impl& engine = impl_->engine;
+  impl_->retrieval_cache->set_base(base, ahead.most_blocks * kKvBlock);
+  engine.forward->Run(
+      {.tokens = tokens, .position = base.Slice(0, 0, 1), .offset = 0, .cache = &*impl_->retrieval_cache},
+      *engine.linears);
+  return engine.forward->Logits(0, tokens.dim(0));
+}
+
+void Session::TakeRetrieval(int64_t tokens) {
+  TF_CHECK(tokens >= impl_->retrieval_tokens(), "{} behind {}", tokens, impl_->retrieval_tokens());
+  impl_->retrieval_end = tokens;
+}
+
 const RetrievalStats& Session::retrieval_stats() const {
   TF_CHECK(impl_->index != nullptr, "the plan has no budget");
   return impl_->index->stats();

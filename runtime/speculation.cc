@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <utility>
 
 #include "kernels/core/check.h"
+#include "offload/plan_sizes.h"
+#include "runtime/device_verifier.h"
 #include "runtime/draft_proposer.h"
 #include "runtime/model_verifiers.h"
 #include "runtime/ngram_proposer.h"
+#include "runtime/replayed_draft.h"
+#include "runtime/replayed_level.h"
 #include "runtime/round_policy.h"
 #include "runtime/routed_proposer.h"
 #include "runtime/row_laws.h"
@@ -102,6 +107,12 @@ struct Speculation::Parts {
   std::unique_ptr<NgramDraftProposer> ngram_draft_proposer;  // of the two above
   std::unique_ptr<RetrievalVerifier> retrieval;
   std::unique_ptr<Level> middle;           // null where there is none
+  // Null where nothing stays on the device: the two proposers of which one may stand below the top level, and who
+  // tests what they hand out (null where the host does).
+  std::unique_ptr<DeviceRounds> on_device;
+  std::unique_ptr<ReplayedLevel> replayed_level;
+  std::unique_ptr<ReplayedDraft> replayed_draft;
+  std::unique_ptr<DeviceVerifier> deciding;
   std::unique_ptr<RoutedProposer> routed;  // null where there is one way only
   std::unique_ptr<Level> top;
   std::optional<RoundPolicy> policy;
@@ -109,10 +120,15 @@ struct Speculation::Parts {
   // What the levels' tests have come to, by who proposed: to the full cache, and to the retrieval cache.
   LevelStats plain_rounds, retrieval_rounds, bottom_rounds, middle_rounds;
 
+  // To the top level.
+  Proposer* upper() const {
+    return replayed_level != nullptr ? static_cast<Proposer*>(replayed_level.get()) : middle.get();
+  }
+  Proposer* lower() const { return replayed_draft != nullptr ? replayed_draft.get() : bottom(); }
   Proposer* below_top() const {
     if (routed != nullptr) return routed.get();
-    if (middle != nullptr) return middle.get();
-    return bottom();
+    if (middle != nullptr) return upper();
+    return lower();
   }
   Proposer* bottom() const {
     if (ngram_draft_proposer != nullptr) return ngram_draft_proposer.get();
@@ -186,10 +202,12 @@ void Speculation::Build(std::vector<TokenId> tokens) {
                                                     .sequence = sequence_,
                                                     .number = kMiddle,
                                                     .trace = trace("retrieval", "retrieval pass")});
-    if (p.bottom() != nullptr) p.routed = std::make_unique<RoutedProposer>(*p.middle, *p.bottom());
   }
   p.full = std::make_unique<FullVerifier>(session_, laws(), passes_);
-  p.top = std::make_unique<Level>(p.below_top(), *p.full, chance_, std::move(tokens),
+  if (StaysOnDevice()) BuildOnDevice();
+  if (p.middle != nullptr && p.bottom() != nullptr) p.routed = std::make_unique<RoutedProposer>(*p.upper(), *p.lower());
+  Verifier& verifier = p.deciding != nullptr ? static_cast<Verifier&>(*p.deciding) : *p.full;
+  p.top = std::make_unique<Level>(p.below_top(), verifier, chance_, std::move(tokens),
                                   LevelOptions{.gamma = most_gamma_,
                                                .most = most_gamma_ + 1,
                                                .sequence = sequence_,
@@ -207,6 +225,45 @@ Round Speculation::NextRound() const {
   return {.retrieval = options_.mode.retrieval,
           .gamma = options_.gamma,
           .draft_gamma = options_.mode.retrieval && parts_->bottom() != nullptr ? options_.draft_gamma : 0};
+}
+
+bool Speculation::StaysOnDevice() const {
+  const Bottom bottom = options_.mode.bottom;
+  return options_.on_device != SpeculationOptions::OnDevice::kNot && engine_.lane().captures() &&
+         (bottom == Bottom::kNone || bottom == Bottom::kDraft) && &passes_ == &PassesAlone() &&
+         !sampling_.penalises() && (!options_.mode.retrieval || session_.captures_retrieval()) &&
+         (bottom == Bottom::kNone || engine_.draft()->captures());
+}
+
+void Speculation::BuildOnDevice() {
+  Parts& p = *parts_;
+  Trace* const to = engine_.trace();
+  const RoundTrace trace = to == nullptr ? RoundTrace{} : RoundTrace{to, to->AddRow("replays"), "rounds on the device"};
+  p.on_device = std::make_unique<DeviceRounds>(
+      engine_, session_, p.draft.get(),
+      DeviceRoundsOptions{.sampling = sampling_,
+                          .sequence = sequence_,
+                          .proposer = kBottom,
+                          .accepter = kMiddle,
+                          .captured = options_.on_device == SpeculationOptions::OnDevice::kReplayed,
+                          .laws_stay = !sampling_.greedy()});
+  if (p.middle != nullptr) {
+    p.replayed_level = std::make_unique<ReplayedLevel>(*p.on_device, session_, *p.middle, p.draft.get(),
+                                                       p.draft_proposer.get(), trace);
+  }
+  if (p.draft_proposer != nullptr) {
+    p.replayed_draft = std::make_unique<ReplayedDraft>(*p.on_device, *p.draft, *p.draft_proposer, trace);
+  }
+  // Greedily there is one logit of each row to look at, which the host does.
+  if (!sampling_.greedy()) p.deciding = std::make_unique<DeviceVerifier>(*p.full, *p.on_device);
+}
+
+int64_t Speculation::PlannedRounds(const Round& round) const {
+  const Parts& p = *parts_;
+  const AcceptanceCurve bottom =
+      p.policy ? p.policy->bottom() : AssumedAcceptance(options_.mode, options_.assumed).bottom;
+  const double tokens = bottom.ExpectedTokens(round.draft_gamma);
+  return std::max<int64_t>(1, std::llround(static_cast<double>(round.gamma) / tokens));
 }
 
 void Speculation::NoteRound(const Round& round) {
@@ -228,9 +285,17 @@ std::span<const GivenToken> Speculation::Next(int64_t most) {
   }
   Parts& p = *parts_;
   const Round round = NextRound();
-  most = std::min(most, round.gamma + 1);
-  session_.ReserveTail(most);
-  p.top->set_gamma(round.gamma);
+  int64_t proposed = round.gamma, drawn = round.gamma;
+  if (p.replayed_level != nullptr && round.retrieval && round.gamma > 0) {
+    const int64_t rounds = PlannedRounds(round);
+    p.replayed_level->set_rounds(rounds);
+    drawn = std::max(drawn, std::min(kMostReplayed, rounds * (round.draft_gamma + 1)));
+    // Where nobody has said how many, all that the planned rounds bring.
+    if (options_.adapts && !options_.adapts->gamma) proposed = std::min(most_gamma_, drawn);
+  }
+  most = std::min(most, proposed + 1);
+  session_.ReserveTail(std::max(most, drawn + 1));
+  p.top->set_gamma(proposed);
   if (round.retrieval) {
     p.middle->set_gamma(round.draft_gamma);
   } else {

@@ -52,6 +52,11 @@ struct SpeculationOptions {
   std::optional<RoundChoices> adapts = {};
   AcceptanceRates assumed = {};
   RetrievalOptions retrieval = {};
+  // Whether drafts and rounds of the middle level stay on the device (device_rounds.h) where it can capture work, one
+  // sequence runs alone, and there are no penalties: as graphs that are replayed; not; or queued op by op, to compare
+  // with.
+  enum class OnDevice { kReplayed, kNot, kQueued };
+  OnDevice on_device = OnDevice::kReplayed;
 };
 
 // A token, and how it came about.
@@ -99,6 +104,10 @@ class Speculation {
   struct Parts;
   void Build(std::vector<TokenId> tokens);
   Round NextRound() const;
+  bool StaysOnDevice() const;
+  void BuildOnDevice();
+  // Of the middle level, to hand out about as many tokens as a round is to propose.
+  int64_t PlannedRounds(const Round& round) const;
   void NoteRound(const Round& round);
 
   Engine& engine_;

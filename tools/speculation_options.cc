@@ -76,6 +76,8 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
       ->capture_default_str();
   app.add_flag("--pipeline,!--no-pipeline", f.pipeline,
                "stream for the next verify pass while tokens are proposed for it; on, if not said otherwise");
+  app.add_flag("--graphs,!--no-graphs", f.graphs,
+               "replay drafts and retrieval passes on a GPU without the host; on, if not said otherwise");
 }
 
 ModelSource DraftOf(const SpeculationFlags& flags) { return {flags.draft_model, flags.draft_shape}; }
@@ -123,7 +125,8 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
            .assumed = choices.acceptance,
            .retrieval = {.on = found.shape.retrieval,
                          .middle = MiddleOf(flags.middle),
-                         .reselect_tokens = found.reselect_tokens}},
+                         .reselect_tokens = found.reselect_tokens},
+           .on_device = flags.graphs ? SpeculationOptions::OnDevice::kReplayed : SpeculationOptions::OnDevice::kNot},
           found.round.ms_per_token};
 }
 

@@ -24,6 +24,7 @@ struct SpeculationFlags {
   std::string middle = "retrieval";
   std::string reselect = "auto";
   bool pipeline = true;
+  bool graphs = true;
 
   bool has_draft() const { return !draft_model.empty() || !draft_shape.empty(); }
 };

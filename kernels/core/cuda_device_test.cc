@@ -178,5 +178,34 @@ TEST_CASE("one lane and its device may be used from any thread") {
   CHECK(to == from);
 }
 
+TEST_CASE("captured copies: done at each replay, in order with what is queued around them; what cannot be is refused") {
+  if (Skipped()) return;
+  CudaDevice device(0, 100 * kMiB);
+  const std::unique_ptr<Lane> lane = device.NewLane({.name = "compute"});
+  const Buffer a = device.Allocate(4096, "a"), b = device.Allocate(4096, "b");
+  std::vector<int> from(1024, 1), to(1024);
+  lane->Copy(a.data(), from.data(), 4096, "copy");
+  const std::unique_ptr<Graph> graph = lane->Capture([&] {
+    lane->Copy(b.data(), a.data(), 4000, "copy");
+    lane->Copy(b.data() + 4000, b.data(), 96, "copy");
+    const std::vector<CopyPiece> pieces = {{b.data() + 8, a.data(), 8}, {b.data() + 16, a.data(), 0}};
+    lane->CopyPieces(pieces, "copy");
+  });
+  CHECK(graph->nodes() == 3);
+  for (int value = 1; value < 4; ++value) {
+    from.assign(1024, value);
+    lane->Copy(a.data(), from.data(), 4096, "copy");
+    lane->Replay(*graph);
+    lane->Copy(to.data(), b.data(), 4096, "copy");
+    lane->Synchronize();
+    CHECK(to == from);
+  }
+  CHECK_THROWS_WITH_AS(lane->Capture([&] { lane->Copy(a.data(), from.data(), 4096, "copy"); }),
+                       doctest::Contains("capturing a copy of 4096 bytes"), Error);
+  CHECK_THROWS_AS(lane->Capture([] { throw Error(ErrorKind::kUsage, "queue", "no"); }), Error);
+  lane->Copy(to.data(), a.data(), 4096, "copy");  // the lane goes on
+  CHECK_NOTHROW(lane->Synchronize());
+}
+
 }  // namespace
 }  // namespace triforce

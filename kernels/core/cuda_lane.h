@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "kernels/core/device.h"
 #include "kernels/core/lane.h"
@@ -20,7 +21,8 @@ class CudaLane : public Lane {
   virtual int multiprocessors() const = 0;
 
   // Device memory for what one op's kernels hand to one another: `bytes` of it, aligned to 256, with any content. The
-  // next op on this lane gets the same. Made when it is first asked for; throws Error (kOutOfMemory). REQUIRES: bytes
+  // next op on this lane gets the same. Made when it is first asked for, at the latest by Capture; throws Error
+  // (kOutOfMemory). REQUIRES: bytes
   // <= kScratchBytes.
   static constexpr int64_t kScratchBytes = int64_t{64} << 20;
   virtual std::byte* Scratch(int64_t bytes) = 0;
@@ -29,8 +31,11 @@ class CudaLane : public Lane {
   // the kernel or call. Launch calls it.
   virtual void Keep(int code, const char* name) = 0;
 
-  // Before and behind a kernel or a library's call, which is a span of the trace then, if there is one. `name`: a
-  // literal. Launch calls them.
+  // Runs what a kernel is on the simulator, or keeps it, where work is being captured. Called there alone.
+  virtual void Simulate(std::function<void()> kernel) { kernel(); }
+
+  // Before and behind a kernel or a library's call, which is a span of the trace then, if there is one, and work is not
+  // being captured. `name`: a literal. Launch calls them.
   virtual void BeginSpan() {}
   virtual void EndSpan(const char* /*name*/) {}
 };

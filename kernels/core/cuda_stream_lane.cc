@@ -3,8 +3,11 @@
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "kernels/core/check.h"
 #include "kernels/core/cuda_device.h"
+#include "kernels/core/cuda_graph.h"
 #include "kernels/core/cuda_link_delay.h"
 
 namespace triforce {
@@ -79,6 +82,10 @@ Error CudaStreamLane::ErrorOf(int code, const std::string& call) const {
 }
 
 void CudaStreamLane::Fail(int code, const std::string& call) {
+  if (captures_now_) {  // nothing is queued, and asking the stream for its state would end the capture
+    if (!capture_error_) capture_error_ = std::make_exception_ptr(CudaError(code, where(), "capturing " + call));
+    return;
+  }
   work_->Fail(queued_++, std::make_exception_ptr(ErrorOf(code, call)));
 }
 
@@ -88,11 +95,11 @@ void CudaStreamLane::Keep(int code, const char* name) {
 }
 
 void CudaStreamLane::BeginSpan() {
-  if (spans_ != nullptr) spans_->Begin();
+  if (spans_ != nullptr && !captures_now_) spans_->Begin();
 }
 
 void CudaStreamLane::EndSpan(const char* name) {
-  if (spans_ != nullptr) spans_->End(name);
+  if (spans_ != nullptr && !captures_now_) spans_->End(name);
 }
 
 const RestsOn& CudaStreamLane::RestsNow() {
@@ -101,6 +108,7 @@ const RestsOn& CudaStreamLane::RestsNow() {
 }
 
 void CudaStreamLane::Record(Event& event) {
+  CheckNotCaptured("Record");
   CudaEvent& cuda_event = static_cast<CudaEvent&>(event);
   device_.MakeCurrent();
   const cudaError_t code = cudaEventRecord(cuda_event.handle_.get(), stream_.get());
@@ -109,6 +117,7 @@ void CudaStreamLane::Record(Event& event) {
 }
 
 void CudaStreamLane::WaitFor(const Event& event) {
+  CheckNotCaptured("WaitFor");
   const CudaEvent& cuda_event = static_cast<const CudaEvent&>(event);
   rests_on_.Add(cuda_event.rests_on_);
   device_.MakeCurrent();
@@ -125,6 +134,7 @@ int64_t CudaStreamLane::waited_ns() const {
 }
 
 void CudaStreamLane::Synchronize() {
+  CheckNotCaptured("Synchronize");
   device_.MakeCurrent();
   const cudaError_t code = cudaStreamSynchronize(stream_.get());
   calls_.CallRest();  // that the driver has refused, or left uncalled behind a fault
@@ -138,6 +148,7 @@ void CudaStreamLane::Synchronize() {
 }
 
 void CudaStreamLane::Call(void (*function)(void* context), void* context, const char* name) {
+  CheckNotCaptured("Call");
   void* const queued = calls_.Add({function, context, work_, queued_++});
   device_.MakeCurrent();
   BeginSpan();
@@ -173,14 +184,23 @@ void CudaStreamLane::CopyNow(const CopyPiece& piece) {
 }
 
 void CudaStreamLane::Copy(void* destination, const void* source, int64_t bytes, const char* name) {
-  if (bytes == 0 || PassedOver(source)) return;  // an empty tensor has no address
   const CopyPiece piece{static_cast<std::byte*>(destination), static_cast<const std::byte*>(source), bytes};
+  if (bytes == 0) return;  // an empty tensor has no address
+  if (captures_now_) {
+    CheckCaptured(piece);
+    return CopyNow(piece);
+  }
+  if (PassedOver(source)) return;
   BeginSpan();
   Throttled(bytes, [&] { CopyNow(piece); });
   EndSpan(name);
 }
 
 void CudaStreamLane::CopyPieces(std::span<const CopyPiece> pieces, const char* name) {
+  if (captures_now_) {
+    for (const CopyPiece& piece : pieces) Copy(piece.destination, piece.source, piece.bytes, nullptr);
+    return;
+  }
   if (pieces.empty() || PassedOver(pieces.front().source)) return;
   int64_t bytes = 0;
   for (const CopyPiece& piece : pieces) bytes += piece.bytes;
@@ -220,6 +240,60 @@ bool CudaStreamLane::CopyBatch([[maybe_unused]] std::span<const CopyPiece> piece
   batches_ = code != cudaErrorNotSupported && code != cudaErrorCallRequiresNewerDriver;
 #endif
   return false;  // one by one, what is wrong with a piece is said
+}
+
+void CudaStreamLane::CheckNotCaptured(const char* call) const {
+  TF_CHECK(!captures_now_, "{}: {} while work is captured", where(), call);
+}
+
+// The driver may take pageable memory at once, and not again at each replay; a throttled lane's clock is its own.
+void CudaStreamLane::CheckCaptured(const CopyPiece& piece) {
+  TF_CHECK(options_.copy_gbps <= 0, "{}: a throttled lane's copies are not captured", where());
+  for (const void* const memory :
+       {static_cast<const void*>(piece.source), static_cast<const void*>(piece.destination)}) {
+    if (!Pageable(memory) || capture_error_) continue;
+    capture_error_ = std::make_exception_ptr(
+        Error(ErrorKind::kUnsupported, where(),
+              fmt::format("capturing a copy of {} bytes from {} to {}: {} is memory of the host that is not pinned",
+                          piece.bytes, static_cast<const void*>(piece.source),
+                          static_cast<const void*>(piece.destination), memory)));
+  }
+}
+
+std::unique_ptr<Graph> CudaStreamLane::Capture(const std::function<void()>& queue) {
+  CheckNotCaptured("Capture");
+  (void)Scratch(0);  // nothing is allocated meanwhile
+  device_.MakeCurrent();
+  CheckCuda(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), where(), "cudaStreamBeginCapture");
+  captures_now_ = true;
+  capture_error_ = nullptr;
+  try {
+    queue();
+  } catch (...) {
+    capture_error_ = std::current_exception();
+  }
+  cudaGraph_t captured = nullptr;
+  const cudaError_t code = cudaStreamEndCapture(stream_.get(), &captured);
+  captures_now_ = false;
+  if (capture_error_ != nullptr) {
+    if (captured != nullptr) (void)cudaGraphDestroy(captured);
+    (void)cudaGetLastError();
+    std::rethrow_exception(std::exchange(capture_error_, nullptr));
+  }
+  const std::string behind = last_kernel_ == nullptr ? "" : fmt::format(", behind kernel {}", last_kernel_);
+  if (code != cudaSuccess) throw CudaError(code, where(), "cudaStreamEndCapture" + behind);
+  return std::make_unique<CudaGraph>(*this, where(), captured);
+}
+
+void CudaStreamLane::Replay(const Graph& graph) {
+  CheckNotCaptured("Replay");
+  const CudaGraph& of_this = static_cast<const CudaGraph&>(graph);
+  TF_CHECK(&of_this.lane() == this, "{}: a graph of another lane", where());
+  device_.MakeCurrent();
+  BeginSpan();
+  const cudaError_t code = cudaGraphLaunch(of_this.get(), stream_.get());
+  EndSpan("graph");
+  if (code != cudaSuccess) Fail(code, fmt::format("cudaGraphLaunch of {} nodes", of_this.nodes()));
 }
 
 }  // namespace triforce

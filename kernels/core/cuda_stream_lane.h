@@ -13,12 +13,17 @@
 // pageable memory for a copy that is queued behind it on the same lane; for another lane's copy the memory has to be
 // pinned.
 //
+// Capture. The stream captures its own thread's calls (cudaStreamCaptureModeThreadLocal). What a call is refused with
+// meanwhile is thrown by Capture, and concerns nothing that is queued.
+//
 // Host functions are called by a thread of the driver, of all lanes one after another: one must not wait for another
 // lane's, nor call CUDA.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -74,6 +79,9 @@ class CudaStreamLane final : public CudaLane {
   // Makes the device the thread's current one, as launching a kernel needs it.
   void* stream() const override;
   int multiprocessors() const override;
+  bool captures() const override { return true; }
+  std::unique_ptr<Graph> Capture(const std::function<void()>& queue) override;
+  void Replay(const Graph& graph) override;
   std::byte* Scratch(int64_t bytes) override;
   void Keep(int code, const char* name) override;
   void BeginSpan() override;
@@ -93,6 +101,9 @@ class CudaStreamLane final : public CudaLane {
   template <typename F>
   void Throttled(int64_t bytes, const F& copy);
   void CopyNow(const CopyPiece& piece);
+  void CheckNotCaptured(const char* call) const;
+  // Keeps what is wrong with a copy that is captured, if anything is.
+  void CheckCaptured(const CopyPiece& piece);
   // False, and nothing queued, where the driver does not do that.
   bool CopyBatch(std::span<const CopyPiece> pieces);
 
@@ -107,6 +118,8 @@ class CudaStreamLane final : public CudaLane {
   RestsOn rests_on_;    // RestsNow, as of the last time
   HostCalls calls_;
   const char* last_kernel_ = nullptr;  // that was queued
+  bool captures_now_ = false;
+  std::exception_ptr capture_error_;  // the first of the calls that are captured
 
   Buffer scratch_;
   Buffer link_clock_;  // of a lane with copy_gbps

@@ -347,5 +347,14 @@ TEST_CASE("a throttled lane copies all the same, in order, and takes the link's 
   });
 }
 
+TEST_CASE("a lane that cannot capture says so") {
+  ForEachDevice([](Device& device) {
+    const std::unique_ptr<Lane> lane = device.NewLane({.name = "compute"});
+    if (lane->captures()) return;
+    CHECK_THROWS_WITH_AS(lane->Capture([] {}), doctest::Contains("cpu, lane compute: its work cannot be captured"),
+                         Error);
+  });
+}
+
 }  // namespace
 }  // namespace triforce

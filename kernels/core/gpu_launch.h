@@ -76,7 +76,9 @@ void Launch([[maybe_unused]] CudaLane& lane, const char* name, const LaunchShape
   lane.Keep(cudaLaunchKernelEx(&config, kKernel, args...), name);
 #else
   lane.BeginSpan();
-  gpu::RunGrid({shape.x, shape.y, shape.z}, shape.threads, shape.shared_bytes, name, [&] { kKernel(args...); });
+  lane.Simulate([=] {
+    gpu::RunGrid({shape.x, shape.y, shape.z}, shape.threads, shape.shared_bytes, name, [&] { kKernel(args...); });
+  });
 #endif
   lane.EndSpan(name);
 }

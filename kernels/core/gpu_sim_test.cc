@@ -262,5 +262,42 @@ TEST_CASE("simulator: votes, shuffles and permutations") {
   }
 }
 
+TF_KERNEL(32) AddKernel(const int32_t* addend, int32_t* sum, int32_t by_value) {
+  if (gpu::ThreadIndex() == 0) *sum += *addend + by_value;
+}
+
+TEST_CASE("simulator: what is captured runs when it is replayed, in order, on what memory holds then") {
+  Gpu gpu;
+  int32_t* const addend = gpu.New<int32_t>(1);
+  int32_t* const sum = gpu.New<int32_t>(1);
+  int32_t* const copy = gpu.New<int32_t>(1);
+  std::byte* scratch = nullptr;
+  int32_t by_value = 1000;
+  const auto queue = [&] {
+    Launch<AddKernel>(gpu.lane(), "add", {.threads = 32}, addend, sum, by_value);
+    gpu.lane().Copy(copy, sum, sizeof(int32_t), "copy");
+    gpu.lane().Copy(copy, sum, 0, "nothing");
+    Launch<AddKernel>(gpu.lane(), "add", {.threads = 32}, copy, sum, int32_t{0});
+    scratch = gpu.lane().Scratch(100);
+  };
+  REQUIRE(gpu.lane().captures());
+  const std::unique_ptr<Graph> graph = gpu.lane().Capture(queue);
+  CHECK(graph->nodes() == 3);
+  CHECK(*sum == 0);
+  by_value = 5;  // it has been taken already
+  std::byte* const of_graph = scratch;
+  *addend = 1;
+  gpu.lane().Replay(*graph);
+  CHECK(*sum == 2 * 1001);
+  *addend = 2;
+  gpu.lane().Replay(*graph);
+  CHECK(*sum == 2 * (2002 + 1002));
+  queue();  // at once again
+  CHECK(*sum == 2 * (6008 + 7));
+  CHECK(scratch != of_graph);
+  CHECK_THROWS_AS(gpu.lane().Capture([] { throw std::runtime_error("no"); }), std::runtime_error);
+  CHECK(gpu.lane().Capture([] {})->nodes() == 0);
+}
+
 }  // namespace
 }  // namespace triforce

@@ -12,6 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -47,6 +49,13 @@ class Event {
   virtual void Wait() const = 0;
 };
 
+// Work of a lane that was captured once, to be queued again as one piece (Lane::Capture).
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual int64_t nodes() const = 0;  // ops and copies
+};
+
 class Lane {
  public:
   virtual ~Lane() = default;
@@ -72,6 +81,18 @@ class Lane {
   virtual void Copy(void* destination, const void* source, int64_t bytes, const char* name) = 0;
   // The same for many small pieces at once. `pieces` stay where they are until that is done.
   virtual void CopyPieces(std::span<const CopyPiece> pieces, const char* name) = 0;
+
+  // Whether Capture does anything but throw.
+  virtual bool captures() const { return false; }
+  // Calls queue(), which queues ops and copies on this lane, and keeps them instead of running them. What they are
+  // given by value stays as it is then; what they read from memory is read at each replay, so that lengths, positions
+  // and tokens which change lie there. Copies are between memory of the device and pinned memory. REQUIRES: queue()
+  // neither waits nor records nor calls functions of the host, on this lane or for it. Throws what queue() has thrown,
+  // and Error (kUnsupported) where a lane of this device cannot capture.
+  virtual std::unique_ptr<Graph> Capture(const std::function<void()>& queue);
+  // Queues what was captured, in order with the lane's other work. REQUIRES: a graph of this lane; all memory that it
+  // names is still there.
+  virtual void Replay(const Graph& graph);
 };
 
 }  // namespace triforce

@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "kernels/core/check.h"
 #include "kernels/core/cuda_lane.h"
@@ -24,6 +27,26 @@ class SimEvent final : public Event {
   std::exception_ptr error;  // what the recording lane had failed with
 };
 
+struct FreesMemory {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<void, FreesMemory>;
+
+Memory NewMemory(int64_t bytes) {
+  void* data = nullptr;
+  TF_CHECK(::posix_memalign(&data, 256, std::max<int64_t>(1, bytes)) == 0, "{} bytes", bytes);
+  std::memset(data, 0xff, bytes);
+  return Memory(data);
+}
+
+struct SimGraph final : public Graph {
+  int64_t nodes() const override { return static_cast<int64_t>(work.size()); }
+
+  const Lane* lane = nullptr;
+  std::vector<std::function<void()>> work;
+  std::vector<Memory> scratch;  // of its ops: each has its own
+};
+
 class SimLane final : public CudaLane {
  public:
   SimLane(Device& device, const LaneOptions& options, Trace* trace)
@@ -31,14 +54,20 @@ class SimLane final : public CudaLane {
 
   Device& device() const override { return device_; }
   const std::string& name() const override { return name_; }
-  void Record(Event& event) override { static_cast<SimEvent&>(event).error = error_; }
+  void Record(Event& event) override {
+    CheckNotCaptured("Record");
+    static_cast<SimEvent&>(event).error = error_;
+  }
   void WaitFor(const Event& event) override {
+    CheckNotCaptured("WaitFor");
     if (!error_) error_ = static_cast<const SimEvent&>(event).error;
   }
   void Synchronize() override {
+    CheckNotCaptured("Synchronize");
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
   void Call(void (*function)(void* context), void* context, const char* name) override {
+    CheckNotCaptured("Call");
     const Spanned span(*this, name);
     try {
       function(context);
@@ -61,6 +90,10 @@ class SimLane final : public CudaLane {
   int multiprocessors() const override { return 3; }
   std::byte* Scratch(int64_t bytes) override {
     TF_CHECK(bytes <= kScratchBytes, "{} bytes", bytes);
+    if (captured_ != nullptr) {
+      captured_->scratch.push_back(NewMemory(bytes));
+      return static_cast<std::byte*>(captured_->scratch.back().get());
+    }
     // Of this very size, so that ASan sees what lies beyond; with nothing of the op before.
     scratch_.Reset();
     scratch_ = device_.Allocate(std::max<int64_t>(1, bytes), "scratch memory");
@@ -70,12 +103,44 @@ class SimLane final : public CudaLane {
   void Keep(int, const char*) override {}
   void BeginSpan() override { begin_ns_ = Trace::Now(); }
   void EndSpan(const char* name) override {
-    if (trace_ != nullptr && name != nullptr) trace_->Add(row_, name, begin_ns_, Trace::Now());
+    if (captured_ != nullptr || trace_ == nullptr || name == nullptr) return;
+    trace_->Add(row_, name, begin_ns_, Trace::Now());
+  }
+  void Simulate(std::function<void()> work) override {
+    captured_ != nullptr ? captured_->work.push_back(std::move(work)) : work();
+  }
+
+  bool captures() const override { return true; }
+  std::unique_ptr<Graph> Capture(const std::function<void()>& queue) override {
+    CheckNotCaptured("Capture");
+    auto graph = std::make_unique<SimGraph>();
+    graph->lane = this;
+    captured_ = graph.get();
+    try {
+      queue();
+    } catch (...) {
+      captured_ = nullptr;
+      throw;
+    }
+    captured_ = nullptr;
+    return graph;
+  }
+  void Replay(const Graph& graph) override {
+    CheckNotCaptured("Replay");
+    const auto& of_this = static_cast<const SimGraph&>(graph);
+    TF_CHECK(of_this.lane == this);
+    const Spanned span(*this, "graph");
+    for (const auto& work : of_this.work) work();
   }
 
  private:
-  void CopyNow(void* destination, const void* source, int64_t bytes) const {
-    if (!error_ && bytes > 0) std::memmove(destination, source, bytes);
+  void CheckNotCaptured(const char* call) const { TF_CHECK(captured_ == nullptr, "{} while work is captured", call); }
+
+  void CopyNow(void* destination, const void* source, int64_t bytes) {
+    if (bytes == 0) return;
+    Simulate([=, this] {
+      if (!error_) std::memmove(destination, source, bytes);
+    });
   }
 
   struct Spanned {
@@ -92,6 +157,7 @@ class SimLane final : public CudaLane {
   int64_t begin_ns_ = 0;
   Buffer scratch_;
   std::exception_ptr error_;
+  SimGraph* captured_ = nullptr;
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 // Its lanes do all work at once, when it is queued, on the queueing thread; so nothing overlaps, and an order that is
 // missing between lanes does not show. What queued work throws waits for Synchronize as on any lane; a kernel's fault
-// (gpu::SimFault) is thrown where it is launched.
+// (gpu::SimFault) is thrown where it is launched or replayed.
 #pragma once
 
 #include <cstdint>

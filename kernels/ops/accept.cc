@@ -5,6 +5,7 @@
 
 #include "kernels/core/cpu_lane.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/ops/device_counter.h"
 
 namespace triforce {
 
@@ -23,11 +24,15 @@ void Check(const AcceptArgs& args) {
     TF_CHECK(t.rank() == 1 && t.dtype() == DType::kI32 && t.dense() && t.dim(0) == count, "{}", t.ToString());
   }
   TF_CHECK(args.laws.dim(1) >= 1);
+  CheckDeviceCounter(args.base);
 }
 
 class Round {
  public:
-  explicit Round(const AcceptArgs& args) : args_(args), counter_(args.first), vocab_(args.laws.dim(1)) {}
+  explicit Round(const AcceptArgs& args)
+      : args_(args),
+        counter_(Advance(args.first, args.base ? args.base.as<int64_t>() : nullptr)),
+        vocab_(args.laws.dim(1)) {}
 
   void Run() {
     int32_t* const out = args_.out.as<int32_t>();
@@ -44,6 +49,7 @@ class Round {
       }
       const float* const q = Row(args_.proposed, i);
       const double q_mass = Mass(q);
+      if (!(q_mass > 0) || !std::isfinite(q_mass)) return void(out[0] = -1);
       const int64_t token = args_.tokens.as<int32_t>()[i];
       TF_CHECK(token >= 0 && token < vocab_ && q[token] > 0, "token {} of {}", token, vocab_);
       if (Next(RandomPurpose::kAccept) < p[token] / p_mass / (q[token] / q_mass)) {

@@ -17,13 +17,15 @@ struct AcceptArgs {
   uint64_t seed = 0;
   RandomCounter first;  // of the first draw; `index` rises with each one, and `purpose` is what each is for
   TensorView out;       // i32 [proposals + 2], dense; written
+  TensorView base = {};  // i64 [2] on the device, added to the first counter's round and index
 };
 
 // Queues, for each proposal x in order, until one is rejected: accepted with probability min(1, p(x) / q(x)); if
 // rejected, a token drawn from max(0, p - q) stands in its place (from p where rounding leaves nothing of that). Where
 // all are accepted, one more token is drawn from the last law. out[0] = how many were accepted, behind it the tokens
-// that are handed out, one more than that, then -1. A law whose sum is not positive and finite gives out[0] = -1.
-// REQUIRES: shapes as said; a proposal outside the vocabulary or of no weight in its q is a CHECK on the lane.
+// that are handed out, one more than that, then -1. A law, of either kind, whose sum is not positive and finite
+// gives out[0] = -1. REQUIRES: shapes as said; a proposal outside the vocabulary or of no weight in its q is a CHECK on
+// the lane.
 void Accept(Lane& lane, const AcceptArgs& args);
 
 // The same on the calling thread, sums from the first token to the last. For tests.

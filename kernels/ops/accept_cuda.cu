@@ -1,6 +1,7 @@
 // Accept on CUDA: one block; the row of each proposal is read by all of its threads, decisions are the same in each.
 #include "kernels/core/gpu_launch.h"
 #include "kernels/ops/accept.h"
+#include "kernels/ops/device_counter.h"
 
 namespace triforce {
 namespace {
@@ -18,6 +19,7 @@ struct AcceptKernelArgs {
   int64_t vocab;
   uint64_t seed;
   RandomCounter counter;
+  const int64_t* base;  // of the counter
   int32_t* out;
 };
 
@@ -122,7 +124,7 @@ TF_KERNEL(kThreads) AcceptKernel(AcceptKernelArgs args) {
   SharedMemory& shared = *gpu::Shared<SharedMemory>();
   for (int64_t i = gpu::ThreadIndex(); i < args.proposals + 2; i += kThreads) args.out[i] = -1;
   gpu::SyncThreads();
-  RandomCounter counter = args.counter;
+  RandomCounter counter = Advance(args.counter, args.base);
   const Share share = ShareOf(args.vocab);
   const bool writes = gpu::ThreadIndex() == 0;
   for (int64_t i = 0; i <= args.proposals; ++i) {
@@ -138,6 +140,7 @@ TF_KERNEL(kThreads) AcceptKernel(AcceptKernelArgs args) {
       const float* const q = args.proposed + i * args.proposed_stride;
       const double q_mass =
           ScanBlock(SumOfShare(share, [q](int64_t x) { return static_cast<double>(q[x]); }), shared).all;
+      if (!(q_mass > 0) || q_mass > 1e300) return;
       const int64_t token = args.tokens[i];
       if (token < 0 || token >= args.vocab || !(q[token] > 0)) gpu::Trap("accept: a proposal of no weight in its law");
       accepted = NextUniform(args.seed, counter, RandomPurpose::kAccept) < p[token] / p_mass / (q[token] / q_mass);
@@ -173,6 +176,7 @@ void AcceptCuda(CudaLane& lane, const AcceptArgs& args) {
                                      args.laws.dim(1),
                                      args.seed,
                                      args.first,
+                                     args.base ? args.base.as<int64_t>() : nullptr,
                                      args.out.as<int32_t>()};
   Launch<AcceptKernel>(lane, "accept", {.threads = kThreads, .shared_bytes = sizeof(SharedMemory)}, kernel_args);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
@@ -89,6 +90,41 @@ TEST_CASE("accept: laws that are none are told") {
       Accept(test.lane(), {p, q, tokens, 1, {}, out});
       CHECK(test.ReadInts(out)[0] == -1);
     }
+  });
+}
+
+TEST_CASE("accept: round and index of the counters may stand on the device") {
+  ForEachDevice([](OpTest& test) {
+    constexpr int64_t kProposals = 4, kVocab = 300;
+    const TensorView p = Laws(test, kProposals + 1, kVocab, 1), q = Laws(test, kProposals, kVocab, 2);
+    const TensorView tokens = Tokens(test, q, 3), base = test.From(std::vector<int64_t>{0, 0});
+    const TensorView out = test.New(DType::kI32, {kProposals + 2}), expected = test.New(DType::kI32, {kProposals + 2});
+    const auto queue = [&] { Accept(test.lane(), {p, q, tokens, 5, {.round = 1, .level = 2}, out, base}); };
+    std::vector<std::function<void()>> changes;
+    for (int64_t round = 0; round < 12; ++round) {
+      const RandomCounter first{
+          .round = static_cast<uint32_t>(1 + round), .level = 2, .index = static_cast<uint16_t>(3 * round)};
+      AcceptReference({p, q, tokens, 5, first, expected});
+      test.Write(std::vector<int64_t>{round, 3 * round}, base);
+      queue();
+      CHECK(test.ReadInts(out) == test.ReadInts(expected));
+      changes.push_back([&test, base, round] { test.Write(std::vector<int64_t>{round, 3 * round}, base); });
+    }
+    CheckReplays(test, queue, changes, [&] {
+      std::vector<float> decided;
+      for (const int32_t i : test.ReadInts(out)) decided.push_back(static_cast<float>(i));
+      return decided;
+    });
+  });
+}
+
+TEST_CASE("accept: proposals' laws that are none are told, too") {
+  ForEachDevice([](OpTest& test) {
+    const TensorView p = test.From(std::vector<float>{1, 1, 1, 1}, DType::kF32, {2, 2});
+    const TensorView q = test.From(std::vector<float>{NAN, 1}, DType::kF32, {1, 2});
+    const TensorView tokens = test.From(std::vector<int32_t>{1}), out = test.New(DType::kI32, {3});
+    Accept(test.lane(), {p, q, tokens, 1, {}, out});
+    CHECK(test.ReadInts(out)[0] == -1);
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/core/cpu_lane.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/ops/device_scalar.h"
 
 namespace triforce {
 
@@ -35,11 +36,12 @@ void Check(const AttentionArgs& args) {
   TF_CHECK(
       args.rows() > 0 && args.heads() % args.kv.kv_heads == 0 && args.kv.head_dim() <= kMaxHeadDim && args.visible >= 0,
       "q {}, KV {}, {} visible", args.q.ToString(), args.kv.blocks.ToString(), args.visible);
+  CheckDeviceScalar(args.base);
 }
 
 void CheckWhole(const AttentionArgs& args, const TensorView& out) {
   Check(args);
-  TF_CHECK(!args.kv.scattered());
+  TF_CHECK(!args.kv.scattered() && !args.base);
   CheckRows(out, args.rows(), args.heads(), args.kv.head_dim());
   TF_CHECK(args.kv.first_entry == 0 && args.VisibleTo(args.rows() - 1) <= args.kv.end_position(), "{} + {} rows of {}",
            args.visible, args.rows(), args.kv.blocks.ToString());
@@ -87,7 +89,11 @@ void AttentionPartial(Lane& lane, const AttentionArgs& args, const AttentionPart
                partials.out.dim(2) == args.group() && partials.out.dim(3) == args.kv.head_dim(),
            "partials {} for q {}", partials.out.ToString(), args.q.ToString());
   if (CudaLane* const cuda = AsCuda(lane)) return AttentionPartialCuda(*cuda, args, partials);
-  AsCpu(lane).Run("attention", [args, partials](Team& team) { AttentionPartialCpu(team, args, partials); });
+  AsCpu(lane).Run("attention", [args, partials](Team& team) {
+    AttentionArgs by_value = args;
+    by_value.visible += ValueOfScalar(args.base);
+    AttentionPartialCpu(team, by_value, partials);
+  });
 }
 
 void AttentionMerge(Lane& lane, const AttentionMergeArgs& args) {

@@ -20,6 +20,7 @@ struct AttentionArgs {
   int64_t visible = 0;  // keys that row 0 sees, counted from storage position 0 of the layer's KV
   bool causal = false;  // row r sees visible + r keys instead of visible
   float scale = 1.0f;   // of q.k, before the softmax
+  TensorView base = {};  // i64 [1] on the device, added to `visible`: of AttentionPartial alone
 
   int64_t rows() const { return q.dim(0); }
   int64_t heads() const { return q.dim(1); }

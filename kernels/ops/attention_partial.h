@@ -18,7 +18,8 @@ struct PartialWork {
   const int64_t* tiles;    // [entries, kBlockTiles], where it is; else null
   int64_t tile_bytes;      // of 8 keys, or of their values
   float *out, *max, *sum;  // the partials
-  int64_t visible;         // to row 0
+  int64_t visible;         // to row 0,
+  const int64_t* base;     // and so many more, where there is one
   int32_t first_entry, kv_heads, head_dim;
   int32_t causal;   // 1: a row sees a key more than the row before; else 0
   int32_t group;    // query heads of a kv_head
@@ -33,13 +34,13 @@ class PartialEntry {
       : work_(work),
         index_(index),
         kv_head_((work.first_entry + index) % work.kv_heads),
-        first_(int64_t{(work.first_entry + index) / work.kv_heads} * kKvBlock) {}
+        seen_(SeenByRow0(work, int64_t{(work.first_entry + index) / work.kv_heads} * kKvBlock)) {}
 
   // Keys of the entry that query vector `n` sees: its first ones. Vectors behind the last are as the last.
   TF_DEVICE int Seen(int n) const {
     const int row = (n < work_.vectors ? n : work_.vectors - 1) / work_.group;
-    const int64_t seen = work_.visible + row * work_.causal - first_;
-    return seen <= 0 ? 0 : seen < kKvBlock ? static_cast<int>(seen) : static_cast<int>(kKvBlock);
+    const int seen = seen_ + row * work_.causal;
+    return seen <= 0 ? 0 : seen < kKvBlock ? seen : static_cast<int>(kKvBlock);
   }
 
   TF_DEVICE const float* Query(int n) const {
@@ -63,9 +64,16 @@ class PartialEntry {
   }
 
  private:
+  // Of the keys from storage position `first` on; not more than a block and what no pass has rows for.
+  TF_DEVICE static int SeenByRow0(const PartialWork& work, int64_t first) {
+    constexpr int64_t kMany = 1 << 30;
+    const int64_t seen = work.visible + (work.base == nullptr ? 0 : *work.base) - first;
+    return static_cast<int>(seen < -kMany ? -kMany : seen < kMany ? seen : kMany);
+  }
+
   const PartialWork& work_;
   const int index_, kv_head_;
-  const int64_t first_;  // storage position
+  const int seen_;
 };
 
 }  // namespace triforce

@@ -16,6 +16,7 @@
 #include "kernels/ops/attention.h"
 #include "kernels/ops/attention_partial.h"
 #include "kernels/ops/attention_stream.h"
+#include "kernels/ops/device_scalar.h"
 
 namespace triforce {
 
@@ -311,6 +312,7 @@ PartialWork WorkOf(const AttentionArgs& args, const AttentionPartials& partials)
           .max = partials.max.as<float>(),
           .sum = partials.sum.as<float>(),
           .visible = args.visible,
+          .base = AddressOfScalar(args.base),
           .first_entry = static_cast<int32_t>(args.kv.first_entry),
           .kv_heads = static_cast<int32_t>(args.kv.kv_heads),
           .head_dim = static_cast<int32_t>(args.kv.head_dim()),

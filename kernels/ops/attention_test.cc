@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -432,6 +433,36 @@ TEST_CASE("attention over a list of tiles equals, bit for bit, attention over th
           const std::vector<float> a = partials(dense.Slice(begin, 4)), b = partials(scattered.Slice(begin, 4));
           CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
         }
+      }
+    }
+  });
+}
+
+TEST_CASE("attention: a base on the device is added to what rows see, bit for bit") {
+  ForEachDevice([](OpTest& test) {
+    for (const Case& c : {kCases[0], kCases[1], kCases[2], kCases[3]}) {
+      const KvView kv = RandomKv(test, c, 1310, 1536);
+      const TensorView base = test.From(std::vector<int64_t>{0});
+      for (const int64_t rows : {1, 5}) {
+        AttentionArgs args{.q = Queries(test, c, rows, 5), .kv = kv, .visible = 3, .causal = true, .scale = 0.2f};
+        const Memory memory(test, args);
+        AttentionArgs on_device = args;
+        on_device.base = base;
+        const auto queue = [&] { Take(test, on_device, memory, true, true); };
+        std::vector<std::function<void()>> changes;
+        for (const int64_t visible : {1, 65, 512, 1300}) {
+          if (!Few(test, visible, 1)) continue;
+          args.visible = visible;
+          const std::vector<float> expected = Decode(test, args);
+          test.Write(std::vector<int64_t>{visible - 3}, base);
+          queue();
+          const std::vector<float> found = test.Read(memory.State(args).out);
+          CAPTURE(rows);
+          CAPTURE(visible);
+          CHECK(std::memcmp(found.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+          changes.push_back([&test, base, visible] { test.Write(std::vector<int64_t>{visible - 3}, base); });
+        }
+        CheckReplays(test, queue, changes, [&] { return test.Read(memory.State(args).out); });
       }
     }
   });

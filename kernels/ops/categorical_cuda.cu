@@ -8,6 +8,7 @@
 
 #include "kernels/core/gpu_launch.h"
 #include "kernels/core/random.h"
+#include "kernels/ops/device_counter.h"
 #include "kernels/ops/categorical.h"
 
 namespace triforce {
@@ -42,8 +43,24 @@ TF_DEVICE void SumPieces(const float* p, int64_t begin, int64_t length, int64_t 
   gpu::SyncThreads();
 }
 
+// Where a row's random bits come from.
+struct RandomSource {
+  const uint32_t* bits;  // [rows, 2]; or null, and
+  uint64_t seed;
+  RandomCounter first;
+  const int64_t* base;
+
+  TF_DEVICE uint64_t BitsOf(int64_t row) const {
+    if (bits != nullptr) return static_cast<uint64_t>(bits[2 * row + 1]) << 32 | bits[2 * row];
+    RandomCounter counter = Advance(first, base);
+    counter.index = static_cast<uint16_t>(counter.index + row);
+    return RandomBits(seed, counter);
+  }
+};
+
 TF_KERNEL(kMaxThreads)
-CategoricalKernel(const float* probabilities, int64_t stride, int64_t count, const uint32_t* bits, int32_t* out) {
+CategoricalKernel(const float* probabilities, int64_t stride, int64_t count, RandomSource source, int32_t without,
+                  int32_t* out) {
   const float* const p = probabilities + gpu::BlockX() * stride;
   const int pieces = gpu::BlockThreads() / gpu::kWarpThreads;
   double* const sums = gpu::Shared<double>();
@@ -52,11 +69,10 @@ CategoricalKernel(const float* probabilities, int64_t stride, int64_t count, con
   double total = 0;
   for (int i = 0; i < pieces; ++i) total += sums[i];
   if (!(total > 0 && total <= std::numeric_limits<double>::max())) {
-    if (gpu::ThreadIndex() == 0) out[gpu::BlockX()] = -1;
+    if (gpu::ThreadIndex() == 0) out[gpu::BlockX()] = without;
     return;
   }
-  const uint64_t random = static_cast<uint64_t>(bits[2 * gpu::BlockX() + 1]) << 32 | bits[2 * gpu::BlockX()];
-  const double target = Uniform(random) * total;
+  const double target = Uniform(source.BitsOf(gpu::BlockX())) * total;
   double before = 0;  // the sum of all pieces before `begin`
   for (;;) {
     int chosen = 0;
@@ -80,12 +96,15 @@ CategoricalKernel(const float* probabilities, int64_t stride, int64_t count, con
 void CategoricalCuda(CudaLane& lane, const CategoricalArgs& args) {
   const int64_t count = args.probabilities.dim(1);
   const int threads = count > 1024 ? kMaxThreads : 128;
+  const RandomSource source{
+      args.random_bits ? reinterpret_cast<const uint32_t*>(args.random_bits.as<int32_t>()) : nullptr, args.seed,
+      args.first, args.base ? args.base.as<int64_t>() : nullptr};
   Launch<CategoricalKernel>(lane, "categorical",
                             {.x = args.probabilities.dim(0),
                              .threads = threads,
                              .shared_bytes = threads / gpu::kWarpThreads * static_cast<int64_t>(sizeof(double))},
                             args.probabilities.as<float>(), args.probabilities.stride(0), count,
-                            reinterpret_cast<const uint32_t*>(args.random_bits.as<int32_t>()), args.out.as<int32_t>());
+                            source, args.without, args.out.as<int32_t>());
 }
 
 }  // namespace triforce

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -147,6 +148,49 @@ TEST_CASE("categorical: a row's draw does not depend on the rows around it") {
       const std::vector<int32_t> ids = test.ReadInts(slice(out));
       return std::vector<float>(ids.begin(), ids.end());
     });
+  });
+}
+
+TEST_CASE("categorical: random bits by counters, of which round and index may stand on the device") {
+  ForEachDevice([](OpTest& test) {
+    constexpr int64_t kRows = 3, kVocab = 1500;
+    std::vector<float> rows = RandomNormal(kRows * kVocab, 1);
+    for (float& weight : rows) weight = std::max(weight, 0.0f);
+    const TensorView p = test.From(rows, DType::kF32, {kRows, kVocab});
+    const TensorView out = test.New(DType::kI32, {kRows});
+    const TensorView base = test.From(std::vector<int64_t>{0, 0});
+    constexpr uint64_t kSeed = 0x123456789abcdef;
+    const RandomCounter first{.sequence = 2, .round = 3, .level = 1, .index = 4};
+    const auto queue = [&] {
+      Categorical(test.lane(),
+                  {.probabilities = p, .random_bits = {}, .out = out, .seed = kSeed, .first = first, .base = base});
+    };
+    std::vector<std::function<void()>> changes;
+    for (const auto& [round, index] : {std::pair{0, 0}, {7, 0}, {100, 9}}) {
+      std::vector<int32_t> bits;
+      for (int64_t row = 0; row < kRows; ++row) {
+        RandomCounter counter = first;
+        counter.round += round;
+        counter.index = static_cast<uint16_t>(counter.index + index + row);
+        const uint64_t random = RandomBits(kSeed, counter);
+        bits.push_back(static_cast<int32_t>(random));
+        bits.push_back(static_cast<int32_t>(random >> 32));
+      }
+      Categorical(test.lane(), {p, test.From(bits).Reshape({kRows, 2}), out});
+      const std::vector<int32_t> expected = test.ReadInts(out);
+      test.Write(std::vector<int64_t>{round, index}, base);
+      queue();
+      CHECK(test.ReadInts(out) == expected);
+      changes.push_back([&test, base, at = std::vector<int64_t>{round, index}] { test.Write(at, base); });
+    }
+    CheckReplays(test, queue, changes, [&] {
+      std::vector<float> drawn;
+      for (const int32_t i : test.ReadInts(out)) drawn.push_back(static_cast<float>(i));
+      return drawn;
+    });
+    const TensorView none = test.New(DType::kF32, {1, 4});
+    Categorical(test.lane(), {.probabilities = none, .random_bits = {}, .out = out.Slice(0, 0, 1), .without = 2});
+    CHECK(test.ReadInts(out)[0] == 2);
   });
 }
 

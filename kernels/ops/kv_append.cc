@@ -2,6 +2,7 @@
 
 #include "kernels/core/cpu_lane.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/ops/device_scalar.h"
 
 namespace triforce {
 
@@ -16,12 +17,26 @@ void CheckRows(const TensorView& t, const KvAppendArgs& args) {
            "{}", t.ToString());
 }
 
+void CheckPosition(const KvAppendArgs& args, int64_t position) {
+  TF_CHECK(position >= args.kv.first_position() && position + args.keys.dim(0) <= args.kv.end_position(),
+           "[{}, +{}) of [{}, {})", position, args.keys.dim(0), args.kv.first_position(), args.kv.end_position());
+}
+
 void Check(const KvAppendArgs& args) {
   CheckKvView(args.kv);
   CheckRows(args.keys, args);
   CheckRows(args.values, args);
-  TF_CHECK(args.position >= args.kv.first_position() && args.position + args.keys.dim(0) <= args.kv.end_position(),
-           "[{}, +{}) of [{}, {})", args.position, args.keys.dim(0), args.kv.first_position(), args.kv.end_position());
+  CheckDeviceScalar(args.base);
+  if (!args.base) CheckPosition(args, args.position);
+}
+
+// `args` with the position that it comes to.
+KvAppendArgs ByValue(const KvAppendArgs& args) {
+  KvAppendArgs by_value = args;
+  by_value.position += ValueOfScalar(args.base);
+  by_value.base = {};
+  CheckPosition(args, by_value.position);
+  return by_value;
 }
 
 }  // namespace
@@ -29,11 +44,12 @@ void Check(const KvAppendArgs& args) {
 void KvAppend(Lane& lane, const KvAppendArgs& args) {
   Check(args);
   if (CudaLane* const cuda = AsCuda(lane)) return KvAppendCuda(*cuda, args);
-  AsCpu(lane).Run("kv_append", [args](Team& team) { KvAppendCpu(team, args); });
+  AsCpu(lane).Run("kv_append", [args](Team& team) { KvAppendCpu(team, ByValue(args)); });
 }
 
-void KvAppendReference(const KvAppendArgs& args) {
-  Check(args);
+void KvAppendReference(const KvAppendArgs& given) {
+  Check(given);
+  const KvAppendArgs args = ByValue(given);
   WithFloatType(args.kv.dtype(), [&]<typename T>(T) {
     const int64_t head_dim = args.kv.head_dim();
     for (int64_t row = 0; row < args.keys.dim(0); ++row) {

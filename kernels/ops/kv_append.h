@@ -12,10 +12,11 @@ struct KvAppendArgs {
   TensorView values;     // f32 [rows, kv_heads, head_dim], a row dense
   int64_t position = 0;  // storage position of row 0; the others follow
   KvView kv;             // written at [position, position + rows)
+  TensorView base = {};  // i64 [1] on the device, added to `position`
 };
 
 // Queues the writing. Values beyond the type's range become infinite. REQUIRES: shapes as said; kv reaches all
-// positions that are written.
+// positions that are written; where `base` leads elsewhere, that is a CHECK on the lane.
 void KvAppend(Lane& lane, const KvAppendArgs& args);
 
 // The same, plainly, on the calling thread. For tests.

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
@@ -77,6 +78,36 @@ TEST_CASE("kv_append: a row's bits do not depend on the rows around it") {
       }
       return written;
     });
+  });
+}
+
+TEST_CASE("kv_append: a base on the device is added to the position") {
+  ForEachDevice([](OpTest& test) {
+    for (const int64_t rows : {1, 2, 8, 17}) {
+      const TensorView keys = test.Random(DType::kF32, {rows, 2, 24}, 1);
+      const TensorView values = test.Random(DType::kF32, {rows, 2, 24}, 2);
+      const TensorView base = test.From(std::vector<int64_t>{0});
+      const KvView kv = NewKv(test, DType::kF16, 2, 1024, 24).Slice(2, 4);  // the second block
+      const auto queue = [&] { KvAppend(test.lane(), {keys, values, 500, kv, base}); };
+      std::vector<std::function<void()>> changes;
+      for (const int64_t position : {512, 519, 700, 1024 - 17}) {
+        const KvView expected = NewKv(test, DType::kF16, 2, 1024, 24).Slice(2, 4);
+        KvAppendReference({keys, values, position, expected});
+        const std::vector<float> zeros(kv.blocks.elements());
+        const auto change = [&test, base, kv, zeros, position] {
+          test.Write(std::vector<int64_t>{position - 500}, base);
+          const TensorView cleared = test.From(zeros, DType::kF16, {static_cast<int64_t>(zeros.size())});
+          test.lane().Copy(kv.blocks.data(), cleared.data(), kv.blocks.bytes(), "clear");
+        };
+        change();
+        queue();
+        CAPTURE(rows);
+        CAPTURE(position);
+        CHECK(test.Read(kv.blocks) == test.Read(expected.blocks));
+        changes.push_back(change);
+      }
+      CheckReplays(test, queue, changes, [&] { return test.Read(kv.blocks); });
+    }
   });
 }
 

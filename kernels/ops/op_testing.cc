@@ -69,6 +69,18 @@ TensorView OpTest::From(std::span<const int32_t> values) {
   return tensor;
 }
 
+TensorView OpTest::From(std::span<const int64_t> values) {
+  const TensorView tensor = New(DType::kI64, {static_cast<int64_t>(values.size())});
+  Write(values, tensor);
+  return tensor;
+}
+
+void OpTest::Write(std::span<const int64_t> values, const TensorView& tensor) {
+  TF_CHECK(tensor.elements() == static_cast<int64_t>(values.size()));
+  lane_->Copy(tensor.data(), values.data(), tensor.bytes(), "upload");
+  lane_->Synchronize();
+}
+
 TensorView OpTest::Random(DType dtype, std::initializer_list<int64_t> shape, uint64_t seed, float scale) {
   const TensorView sizes(nullptr, nullptr, dtype, shape);
   return From(RandomNormal(sizes.elements(), seed, scale), dtype, shape);
@@ -116,6 +128,22 @@ void ForEachSimdTarget(const std::function<void(const std::string& target)>& bod
   }
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+void CheckReplays(OpTest& test, const std::function<void()>& queue, std::span<const std::function<void()>> changes,
+                  const std::function<std::vector<float>()>& read) {
+  if (!test.lane().captures()) return;
+  const std::unique_ptr<Graph> graph = test.lane().Capture(queue);
+  CHECK(graph->nodes() > 0);
+  for (const auto& change : changes) {
+    change();
+    queue();
+    const std::vector<float> expected = read();
+    test.lane().Replay(*graph);
+    const std::vector<float> replayed = read();
+    REQUIRE(replayed.size() == expected.size());
+    CHECK(std::memcmp(replayed.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+  }
 }
 
 void CheckRowInvariance(OpTest& test, const std::function<std::vector<float>(int64_t first, int64_t rows)>& run) {

@@ -41,7 +41,11 @@ class OpTest {
   TensorView New(DType dtype, std::initializer_list<int64_t> shape);
   TensorView From(std::span<const float> values, DType dtype, std::initializer_list<int64_t> shape);
   TensorView From(std::span<const int32_t> values);
+  TensorView From(std::span<const int64_t> values);
   TensorView Random(DType dtype, std::initializer_list<int64_t> shape, uint64_t seed, float scale = 1.0f);
+
+  // Writes `values` into a tensor of that many. Waits for the lane.
+  void Write(std::span<const int64_t> values, const TensorView& tensor);
 
   // Waits for the lane, then reads a tensor, strided or not, as f32 (or as integers).
   std::vector<float> Read(const TensorView& tensor);
@@ -66,6 +70,11 @@ void ForEachDevice(const std::function<void(OpTest&)>& body);
 // Calls `body` with dynamic dispatch set to each SIMD target of this machine in turn: AVX-512, AVX2, plain; all lanes
 // of CPU devices made meanwhile use it.
 void ForEachSimdTarget(const std::function<void(const std::string& target)>& body);
+
+// Where lanes capture: queue() is captured, and what it does is done again by replaying, once behind each of `changes`,
+// which change what it reads. read() gives a result: the bits have to be those of queueing anew.
+void CheckReplays(OpTest& test, const std::function<void()>& queue, std::span<const std::function<void()>> changes,
+                  const std::function<std::vector<float>()>& read);
 
 // Rule 2 of DESIGN.md. `run(first, rows)` gives the op's result, whole rows one after another, for rows [first, first +
 // rows) of some 512-row input. Checks that 1 to 64 rows, from varying places, give each row the very bits that the row

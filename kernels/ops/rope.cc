@@ -4,6 +4,7 @@
 
 #include "kernels/core/cpu_lane.h"
 #include "kernels/core/cuda_lane.h"
+#include "kernels/ops/device_scalar.h"
 
 namespace triforce {
 
@@ -27,6 +28,7 @@ void Check(const RopeTableArgs& args) {
   for (const TensorView& t : {args.cos, args.sin}) {
     CheckTable(t, args.positions.dim(0), args.inverse_frequency.dim(0));
   }
+  CheckDeviceScalar(args.base);
 }
 
 void Check(const RopeArgs& args) {
@@ -51,10 +53,11 @@ void Rope(Lane& lane, const RopeArgs& args) {
 
 void RopeTableReference(const RopeTableArgs& args) {
   Check(args);
-  const int64_t half = args.inverse_frequency.dim(0);
+  const int64_t half = args.inverse_frequency.dim(0), base = ValueOfScalar(args.base);
   for (int64_t row = 0; row < args.positions.dim(0); ++row) {
     for (int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(args.positions.as<int32_t>()[row]) * args.inverse_frequency.as<float>()[i];
+      const float angle =
+          static_cast<float>(args.positions.as<int32_t>()[row] + base) * args.inverse_frequency.as<float>()[i];
       args.cos.as<float>()[row * half + i] = static_cast<float>(std::cos(static_cast<double>(angle))) * args.scaling;
       args.sin.as<float>()[row * half + i] = static_cast<float>(std::sin(static_cast<double>(angle))) * args.scaling;
     }

@@ -15,6 +15,7 @@ struct RopeTableArgs {
   float scaling = 1.0f;          // multiplies cos and sin (YaRN's attention scaling)
   TensorView cos;                // f32 [rows, head_dim / 2], dense; written
   TensorView sin;                // f32 [rows, head_dim / 2], dense; written
+  TensorView base = {};          // i64 [1] on the device, added to all positions
 };
 
 // Queues cos and sin of position * inverse_frequency. The product is rounded to f32, as transformers does: at position

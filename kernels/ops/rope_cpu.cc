@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/core/team.h"
+#include "kernels/ops/device_scalar.h"
 #include "kernels/ops/rope.h"
 
 namespace triforce {
@@ -29,10 +30,10 @@ void Turn(float* __restrict first, float* __restrict second, const float* __rest
 }  // namespace
 
 void RopeTableCpu(Team& team, const RopeTableArgs& args) {
-  const int64_t half = args.inverse_frequency.dim(0);
+  const int64_t half = args.inverse_frequency.dim(0), base = ValueOfScalar(args.base);
   const float* frequency = args.inverse_frequency.as<float>();
   ForRows(team, args.positions.dim(0), [&](int64_t row) {
-    const float position = static_cast<float>(args.positions.as<int32_t>()[row]);
+    const float position = static_cast<float>(args.positions.as<int32_t>()[row] + base);
     for (int64_t i = 0; i < half; ++i) {
       const double angle = position * frequency[i];  // rounded to f32 first
       args.cos.as<float>()[row * half + i] = static_cast<float>(std::cos(angle)) * args.scaling;

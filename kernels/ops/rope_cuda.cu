@@ -1,5 +1,6 @@
 // RoPE on CUDA: a thread for each angle, and for each pair that turns.
 #include "kernels/core/gpu_launch.h"
+#include "kernels/ops/device_scalar.h"
 #include "kernels/ops/rope.h"
 
 namespace triforce {
@@ -8,11 +9,12 @@ namespace {
 constexpr int kThreads = 128;
 
 TF_KERNEL(kThreads)
-RopeTableKernel(const int32_t* positions, const float* frequency, float scaling, int64_t rows, int64_t half, float* cos,
-                float* sin) {
+RopeTableKernel(const int32_t* positions, const int64_t* base, const float* frequency, float scaling, int64_t rows,
+                int64_t half, float* cos, float* sin) {
   const int64_t i = gpu::BlockX() * kThreads + gpu::ThreadIndex();
   if (i >= rows * half) return;
-  const float angle = static_cast<float>(positions[i / half]) * frequency[i % half];
+  const int64_t position = positions[i / half] + (base == nullptr ? 0 : *base);
+  const float angle = static_cast<float>(position) * frequency[i % half];
   cos[i] = gpu::Cos(angle) * scaling;
   sin[i] = gpu::Sin(angle) * scaling;
 }
@@ -34,8 +36,8 @@ RopeKernel(float* x, int64_t stride, int64_t heads, int64_t half, const float* c
 void RopeTableCuda(CudaLane& lane, const RopeTableArgs& args) {
   const int64_t rows = args.positions.dim(0), half = args.inverse_frequency.dim(0);
   Launch<RopeTableKernel>(lane, "rope_table", {.x = (rows * half + kThreads - 1) / kThreads, .threads = kThreads},
-                          args.positions.as<int32_t>(), args.inverse_frequency.as<float>(), args.scaling, rows, half,
-                          args.cos.as<float>(), args.sin.as<float>());
+                          args.positions.as<int32_t>(), AddressOfScalar(args.base), args.inverse_frequency.as<float>(),
+                          args.scaling, rows, half, args.cos.as<float>(), args.sin.as<float>());
 }
 
 void RopeCuda(CudaLane& lane, const RopeArgs& args) {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
@@ -80,6 +81,34 @@ TEST_CASE("rope: a row's bits do not depend on the rows around it") {
       Rope(test.lane(), {slice(x), slice(tables.cos), slice(tables.sin)});
       return test.Read(slice(x));
     });
+  });
+}
+
+TEST_CASE("rope_table: a base on the device is added to the positions") {
+  ForEachDevice([](OpTest& test) {
+    const TensorView frequency = test.From(std::vector<float>{1.0f, 0.3f, 0.01f}, DType::kF32, {3});
+    const TensorView base = test.From(std::vector<int64_t>{0});
+    const TensorView counting = test.From(std::vector<int32_t>{0, 1, 2, 3, 4});
+    const TensorView cos = test.New(DType::kF32, {5, 3}), sin = test.New(DType::kF32, {5, 3});
+    const auto both = [&] {
+      std::vector<float> all = test.Read(cos);
+      for (const float s : test.Read(sin)) all.push_back(s);
+      return all;
+    };
+    const auto queue = [&] { RopeTable(test.lane(), {counting, frequency, 1.5f, cos, sin, base}); };
+    std::vector<std::function<void()>> changes;
+    for (const int64_t first : {0, 7, 130043}) {
+      const TensorView positions = test.From(std::vector<int32_t>{
+          static_cast<int32_t>(first), static_cast<int32_t>(first + 1), static_cast<int32_t>(first + 2),
+          static_cast<int32_t>(first + 3), static_cast<int32_t>(first + 4)});
+      RopeTable(test.lane(), {positions, frequency, 1.5f, cos, sin});
+      const std::vector<float> expected = both();
+      test.Write(std::vector<int64_t>{first}, base);
+      queue();
+      CHECK(both() == expected);
+      changes.push_back([&test, base, first] { test.Write(std::vector<int64_t>{first}, base); });
+    }
+    CheckReplays(test, queue, changes, both);
   });
 }
 

@@ -14,7 +14,7 @@ import seeds
 from context import FullContext, StreamingContext
 from own_text import continue_rows
 
-OWN_TEXT_STEPS = 16  # whose own rows are made in one go
+OWN_TEXT_STEPS = 32  # whose own rows are made in one go
 VALIDATION_ROWS = 16
 
 
@@ -83,7 +83,7 @@ class Distillation:
             return losses.backward(self.draft, hidden, loss_of, wanted), tokens.numel()
 
     @torch.no_grad()
-    def validate(self):
+    def validate(self, share):
         """Behind the first 256 tokens, where the window has begun to move: divergence, and chance of acceptance at T 1."""
         tokens = self._held_out_rows()
         with self._autocast():

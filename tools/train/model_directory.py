@@ -58,6 +58,22 @@ def save(directory, model, dtype, tokenizer_from=None):
     safetensors_file.write(os.path.join(directory, "model.safetensors"), tensors)
     config.write(directory, model.shape, str(dtype).removeprefix("torch."))
     if tokenizer_from and os.path.realpath(tokenizer_from) != os.path.realpath(directory):
-        for name in TOKENIZER_FILES:
-            if os.path.exists(os.path.join(tokenizer_from, name)):
-                shutil.copyfile(os.path.join(tokenizer_from, name), os.path.join(directory, name))
+        _copy_tokenizer(tokenizer_from, directory, model.shape.max_positions)
+
+
+def _copy_tokenizer(source, directory, max_positions):
+    for name in TOKENIZER_FILES:
+        if os.path.exists(os.path.join(source, name)):
+            shutil.copyfile(os.path.join(source, name), os.path.join(directory, name))
+    path = os.path.join(directory, "tokenizer_config.json")
+    if not os.path.exists(path):
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            rules = json.load(file)
+    except ValueError as error:
+        raise InputError(f"{os.path.join(source, 'tokenizer_config.json')}: is not JSON: {error}") from None
+    rules["model_max_length"] = max_positions
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(rules, file, indent=2)
+        file.write("\n")

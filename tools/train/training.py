@@ -1,6 +1,6 @@
 """The loop of training, its budget of time or steps, and what it leaves to go on from.
 
-A job has backward(step, share) -> (mean loss, tokens), which leaves gradients, and validate() -> {name: number}. `share` is
+A job has backward(step, share) -> (mean loss, tokens), which leaves gradients, and validate(share) -> {name: number}. `share` is
 the part of the budget that is used up. With a budget of steps a run that is stopped and goes on gives the very parameters
 that it would have given in one piece (on a CPU, with as many threads); with one of minutes the learning rate follows the clock.
 """
@@ -19,6 +19,7 @@ import safetensors_file
 from input_error import InputError
 
 WARM_UP = 100  # steps until the learning rate is whole, also where moments were lost
+WARM_UP_SHARE = 0.1  # of the budget, if that is less
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
 REPORT_SECONDS = 15
 CHECKPOINT_SECONDS = 120
@@ -138,9 +139,12 @@ class Log:
             file.write(json.dumps(fields) + "\n")
 
 
-def rate_at(peak, share, steps_since_cold):
+def rate_at(peak, share, progress):
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return peak * min(1.0, (steps_since_cold + 1) / WARM_UP) * (LAST_RATE + (1 - LAST_RATE) * cosine)
+    warm = (progress.step - progress.warm_from + 1) / WARM_UP
+    if progress.warm_from == 0:
+        warm = max(warm, share / WARM_UP_SHARE)
+    return peak * min(1.0, warm) * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
 def train(job, model, optimizer, budget, peak_rate, checkpoint, log, stop_after_minutes=None):
@@ -148,46 +152,58 @@ def train(job, model, optimizer, budget, peak_rate, checkpoint, log, stop_after_
 
     Returns whether the budget is used up, and whether a signal stopped it. The last checkpoint is behind the last step.
     """
-    progress = checkpoint.load(model, optimizer)
-    if progress is not None:
-        moments = "" if progress.warm_from < progress.step or progress.step == 0 else ", without the optimizer's moments"
-        log.say(f"goes on from step {progress.step}, {progress.seconds / 60:.1f} minutes{moments}")
-    else:
-        progress = Progress()
-    begin = saved = time.monotonic()
+    progress = _begin(job, model, optimizer, checkpoint, log)
+    begin = saved = now = time.monotonic()
     reported, seconds_before = 0.0, progress.seconds
+    last = math.inf if stop_after_minutes is None else begin + 60 * stop_after_minutes
     with Stop() as stop:
-        while (share := budget.share(progress)) < 1 and not stop.asked:
-            now = time.monotonic()
-            if stop_after_minutes is not None and now - begin >= 60 * stop_after_minutes:
-                break
-            since_cold = progress.step - progress.warm_from
-            rate = rate_at(peak_rate, share, since_cold)
-            loss, tokens = job.backward(progress.step, share)
-            optimizer.step(rate, since_cold + 1)
-            loss = float(loss)
-            if not math.isfinite(loss):
-                raise InputError(f"the loss at step {progress.step} is {loss}: training has diverged; try a lower --rate")
-            progress.loss = loss if progress.loss is None else 0.98 * progress.loss + 0.02 * loss
-            progress.step += 1
-            progress.tokens += tokens
+        while (share := budget.share(progress)) < 1 and now < last and not stop.asked:
+            rate = rate_at(peak_rate, share, progress)
+            _step(job, optimizer, progress, rate, share)
             now = time.monotonic()
             progress.seconds = seconds_before + now - begin
             if now - reported >= REPORT_SECONDS:
+                _report(log, progress, rate)
                 reported = now
-                _report(log, progress, rate, tokens)
             if now - saved >= CHECKPOINT_SECONDS:
                 checkpoint.save(model, optimizer, progress)
                 saved = now
     checkpoint.save(model, optimizer, progress)
-    found = job.validate()
+    share = budget.share(progress)
+    _validate(job, log, progress, share)
+    return share >= 1, stop.asked
+
+
+def _begin(job, model, optimizer, checkpoint, log):
+    progress = checkpoint.load(model, optimizer)
+    if progress is None:
+        progress = Progress()
+        _validate(job, log, progress, 0)
+        return progress
+    without = ", without the optimizer's moments" if progress.warm_from == progress.step > 0 else ""
+    log.say(f"goes on from step {progress.step}, {progress.seconds / 60:.1f} minutes{without}")
+    return progress
+
+
+def _step(job, optimizer, progress, rate, share):
+    loss, tokens = job.backward(progress.step, share)
+    optimizer.step(rate, progress.step - progress.warm_from + 1)
+    loss = float(loss)
+    if not math.isfinite(loss):
+        raise InputError(f"the loss at step {progress.step} is {loss}: training has diverged; try a lower --rate")
+    progress.loss = loss if progress.loss is None else 0.98 * progress.loss + 0.02 * loss
+    progress.step += 1
+    progress.tokens += tokens
+
+
+def _validate(job, log, progress, share):
+    found = job.validate(share)
     log.record(step=progress.step, tokens=progress.tokens, minutes=round(progress.seconds / 60, 3), held_out=found)
     log.say(f"step {progress.step}, {progress.tokens / 1e6:.2f}M tokens, {progress.seconds / 60:.1f} minutes; held out: "
             + ", ".join(f"{name} {value:.4f}" for name, value in found.items()))
-    return budget.share(progress) >= 1, stop.asked
 
 
-def _report(log, progress, rate, tokens):
+def _report(log, progress, rate):
     log.record(step=progress.step, tokens=progress.tokens, minutes=round(progress.seconds / 60, 3), loss=progress.loss,
                rate=rate)
     log.say(f"{progress.seconds / 60:6.1f} min  step {progress.step}  {progress.tokens / 1e6:.2f}M tokens  "

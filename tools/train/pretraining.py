@@ -1,0 +1,93 @@
+"""The job of training a target from nothing: the next token of text and of exercises, in phases of growing length."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+import config
+import exercises
+import losses
+import seeds
+from context import FullContext
+
+VALIDATION_TOKENS = 32768  # of rows as long as the phase's
+FACT_ROWS, FACT_DEPTHS = 8, (0.25, 0.5, 0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    until: float  # share of the budget
+    tokens: int  # of a row
+    rope: config.Rope
+
+
+def next_token_loss(logits, tokens):
+    return F.cross_entropy(logits, tokens, reduction="sum")
+
+
+class Pretraining:
+    def __init__(self, model, corpus, phases, step_tokens, seed, sentences, device):
+        """step_tokens: of a step, whatever a row's length. Sets the model's shape to the phase's RoPE as it goes."""
+        self.model, self.corpus, self.phases, self.step_tokens = model, corpus, phases, step_tokens
+        self.seed, self.sentences, self.device = seed, sentences, device
+        self._phase, self._context = None, None
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _enter(self, share):
+        phase = next((p for p in self.phases if share < p.until), self.phases[-1])
+        if phase is not self._phase:
+            self._phase = phase
+            self.model.shape = dataclasses.replace(self.model.shape, rope=phase.rope)
+            self._context = FullContext(self.model.shape, phase.tokens, self.device)
+        return phase
+
+    def batch(self, step, phase):
+        """i64 [rows, tokens + 1], on the CPU."""
+        rows = max(1, self.step_tokens // phase.tokens)
+        tokens = self.corpus.rows(rows, phase.tokens + 1, seeds.generator(self.seed, seeds.ROWS, step))
+        if self.model.shape.bos is not None:
+            tokens[::2, 0] = self.model.shape.bos  # a text may begin anywhere, and with BOS
+        return exercises.write(tokens, seeds.number_of(self.seed, seeds.EXERCISES, step), self.sentences)
+
+    def backward(self, step, share):
+        phase = self._enter(share)
+        tokens = self.batch(step, phase).to(self.device)
+        with self._autocast():
+            hidden = self.model(tokens[:, :-1], self._context).flatten(0, 1)
+            loss = losses.backward(self.model, hidden, next_token_loss, tokens[:, 1:].flatten())
+        return loss, tokens[:, 1:].numel()
+
+    @torch.no_grad()
+    def validate(self, share):
+        """Loss on held-out text, and facts found whole, at the phase's length."""
+        phase = self._enter(share)
+        length = min(phase.tokens + 1, len(self.corpus.held_out))
+        rows = max(1, VALIDATION_TOKENS // length)
+        begins = torch.linspace(0, len(self.corpus.held_out) - length, rows).long().tolist()
+        text = torch.stack([self.corpus.held_out[begin:begin + length] for begin in begins]).long()
+        context = FullContext(self.model.shape, length, self.device)
+        total, found = 0.0, []
+        with self._autocast():
+            for row in text.split(1):
+                row = row.to(self.device)
+                hidden = self.model(row[:, :-1], FullContext(self.model.shape, length - 1, self.device))[0]
+                total += float(losses.mean(self.model, hidden, next_token_loss, row[0, 1:]))
+            for i, depth in enumerate(FACT_DEPTHS):
+                found.append(self._facts_found(depth, length, context, i))
+        result = {"loss": total / len(text)}
+        for depth, share in zip(FACT_DEPTHS, found):
+            result[f"facts {depth} back of {length}"] = share
+        return result
+
+    def _facts_found(self, depth, length, context, number):
+        rows = self.corpus.rows(FACT_ROWS, length, seeds.generator(self.seed, seeds.VALIDATION, number))
+        begin, count = exercises.fact_rows(rows, depth, seeds.number_of(self.seed, seeds.VALIDATION, number), self.sentences)
+        found = 0
+        for row in rows.split(1):
+            row = row.to(self.device)
+            hidden = self.model(row, context)[:, begin - 1:begin - 1 + count]
+            found += bool((self.model.logits(hidden).argmax(-1) == row[:, begin:]).all())
+        return found / len(rows)

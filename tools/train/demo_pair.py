@@ -16,9 +16,10 @@ import torch
 import config
 import corpus
 import distill
+import exercises
+import facts
 import model_directory
 import seeds
-from facts import Facts
 from input_error import InputError
 from llama import Llama
 from optimizer import Optimizer
@@ -55,6 +56,8 @@ def parse(arguments):
     flags = parser.parse_args(arguments)
     if (flags.minutes is None) == (flags.steps is None):
         parser.error("one of --minutes and --steps is needed")
+    if min(flags.lengths) < exercises.CELL:
+        parser.error(f"--lengths: expected {exercises.CELL} or more, the exercises' sentences need room")
     return flags
 
 
@@ -79,9 +82,8 @@ def phases_of(flags):
 def sentences_of(flags):
     """Facts in the tokenizer's own tokens: from a table, where it is the demo pair's."""
     if os.path.realpath(flags.tokenizer) == os.path.realpath(TOKENIZER):
-        return Facts()
-    import facts
-    return Facts(facts.table_of(corpus.tokenizer(flags.tokenizer).encode))
+        return facts.Facts()
+    return facts.Facts(facts.table_of(corpus.tokenizer(flags.tokenizer).encode))
 
 
 def train_target(flags):

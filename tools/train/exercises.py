@@ -52,19 +52,19 @@ def write(rows, seed, sentences):
 
 
 def fact_rows(rows, depth, seed, sentences):
-    """One fact in each row, `depth` of its length from the end, asked at the very end.
+    """One fact in each row, `depth` of the room before the question at the row's very end; changes rows where they are.
 
-    Returns where the answer's tokens begin and how many they are; changes rows where they are.
+    Returns where the answer's tokens begin and how many they are. REQUIRES: rows of 64 tokens or more.
     """
     chance = random.Random(seed)
-    answers = []
+    count = 0
     for row, name in zip(rows, facts.draw_names(len(rows), chance)):
         number = facts.draw_number(chance)
         answer = sentences.number(number)
-        asked = sentences.encode(facts.question(name)) + answer
-        begin = max(1, int((len(row) - len(asked)) * (1 - depth)))
-        put(row, min(begin, len(row) - len(asked) - CELL), sentences.encode(facts.statement(name, number)))
+        stated, asked = sentences.encode(facts.statement(name, number)), sentences.encode(facts.question(name)) + answer
+        room = len(row) - 1 - len(stated) - len(asked)
+        assert room >= 0 and count in (0, len(answer)), (len(row), room, count)
+        put(row, 1 + int(room * (1 - depth)), stated)
         put(row, len(row) - len(asked), asked)
-        answers.append(len(answer))
-    assert len(set(answers)) == 1, answers
-    return len(rows[0]) - answers[0], answers[0]
+        count = len(answer)
+    return len(rows[0]) - count, count

@@ -62,32 +62,32 @@ class Pretraining:
 
     @torch.no_grad()
     def validate(self, share):
-        """Loss on held-out text, and facts found whole, at the phase's length."""
-        phase = self._enter(share)
-        length = min(phase.tokens + 1, len(self.corpus.held_out))
-        rows = max(1, VALIDATION_TOKENS // length)
-        begins = torch.linspace(0, len(self.corpus.held_out) - length, rows).long().tolist()
-        text = torch.stack([self.corpus.held_out[begin:begin + length] for begin in begins]).long()
-        context = FullContext(self.model.shape, length, self.device)
-        total, found = 0.0, []
-        with self._autocast():
-            for row in text.split(1):
-                row = row.to(self.device)
-                hidden = self.model(row[:, :-1], FullContext(self.model.shape, length - 1, self.device))[0]
-                total += float(losses.mean(self.model, hidden, next_token_loss, row[0, 1:]))
-            for i, depth in enumerate(FACT_DEPTHS):
-                found.append(self._facts_found(depth, length, context, i))
-        result = {"loss": total / len(text)}
-        for depth, share in zip(FACT_DEPTHS, found):
-            result[f"facts {depth} back of {length}"] = share
+        """Loss on held-out text, and shares of facts that are found whole, at the phase's length."""
+        tokens = self._enter(share).tokens
+        result = {"loss": self._held_out_loss(min(tokens, len(self.corpus.held_out) - 1))}
+        for number, depth in enumerate(FACT_DEPTHS):
+            result[f"facts {depth:.2f} x {tokens} back"] = self._facts_found(depth, tokens, number)
         return result
 
-    def _facts_found(self, depth, length, context, number):
-        rows = self.corpus.rows(FACT_ROWS, length, seeds.generator(self.seed, seeds.VALIDATION, number))
-        begin, count = exercises.fact_rows(rows, depth, seeds.number_of(self.seed, seeds.VALIDATION, number), self.sentences)
+    def _held_out_loss(self, tokens):
+        held_out, context = self.corpus.held_out, FullContext(self.model.shape, tokens, self.device)
+        begins = torch.linspace(0, len(held_out) - tokens - 1, max(1, VALIDATION_TOKENS // tokens)).long().tolist()
+        total = 0.0
+        for begin in begins:
+            row = held_out[None, begin:begin + tokens + 1].long().to(self.device)
+            with self._autocast():
+                hidden = self.model(row[:, :-1], context)[0]
+                total += float(losses.mean(self.model, hidden, next_token_loss, row[0, 1:]))
+        return total / len(begins)
+
+    def _facts_found(self, depth, tokens, number):
+        rows = self.corpus.rows(FACT_ROWS, tokens, seeds.generator(self.seed, seeds.VALIDATION, number))
+        seed = seeds.number_of(self.seed, seeds.VALIDATION, number)
+        begin, count = exercises.fact_rows(rows, depth, seed, self.sentences)
         found = 0
         for row in rows.split(1):
             row = row.to(self.device)
-            hidden = self.model(row, context)[:, begin - 1:begin - 1 + count]
-            found += bool((self.model.logits(hidden).argmax(-1) == row[:, begin:]).all())
+            with self._autocast():
+                logits = self.model.logits(self.model(row, self._context)[:, begin - 1:begin - 1 + count])
+            found += bool((logits.argmax(-1) == row[:, begin:]).all())
         return found / len(rows)

@@ -11,6 +11,8 @@ import torch
 
 from input_error import InputError
 
+HELD_OUT_TOKENS = 65536  # of a file, at most; a twentieth of a short one
+
 
 def tokenizer(directory):
     """The sentencepiece processor of a model directory."""
@@ -62,13 +64,8 @@ def _read_text(path, target_directory, shape):
     if not ids:
         raise InputError(f"{path}: is empty")
     begin = [shape.bos] if shape.bos is not None else []
-    return torch.tensor(begin + ids + _ends(shape)[:1], dtype=torch.int32)
-
-
-def _ends(shape):
-    if shape.eos is None:
-        return []
-    return list(shape.eos) if isinstance(shape.eos, list) else [shape.eos]
+    ends = shape.eos if isinstance(shape.eos, list) else [shape.eos] if shape.eos is not None else []
+    return torch.tensor(begin + ids + ends[:1], dtype=torch.int32)
 
 
 def read(path, target_directory, shape):
@@ -98,9 +95,6 @@ class Corpus:
             begin = int(torch.randint(int(weights[i]), (), generator=random))
             rows.append(self._files[i][begin:begin + length])
         return torch.stack(rows).long()
-
-
-HELD_OUT_TOKENS = 65536
 
 
 def open_corpus(paths, target_directory, shape):

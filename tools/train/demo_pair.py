@@ -22,9 +22,8 @@ import model_directory
 import seeds
 from input_error import InputError
 from llama import Llama
-from optimizer import Optimizer
-from pretraining import Phase, Pretraining
-from training import Budget, Checkpoint, Log, train
+from pretraining import Lesson, Phase, Pretraining
+from training import Budget, Checkpoint, Log, Run, train
 
 SHARES = (0.35, 0.65, 0.9, 1.0)  # of the budget, when the phases end
 TOKENIZER = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/demo/target"))
@@ -97,12 +96,13 @@ def train_target(flags):
     log.say(f"target {model.parameter_count() / 1e6:.2f}M parameters; {text.tokens / 1e6:.2f}M tokens of text, "
             f"{len(text.held_out)} held out; {device.type}")
     step_tokens = flags.step_tokens or (131072 if device.type == "cuda" else 4096)
-    job = Pretraining(model, text, phases_of(flags), step_tokens, flags.seed, sentences_of(flags), device)
+    lesson = Lesson(text, phases_of(flags), step_tokens, sentences_of(flags), flags.seed)
+    job = Pretraining(model, lesson, device)
     settings = {"shape": dataclasses.asdict(shape), "lengths": flags.lengths, "step-tokens": step_tokens, "rate": flags.rate,
                 "seed": flags.seed}
     checkpoint = Checkpoint(os.path.join(out, "training"), settings, flags.light)
-    finished, interrupted = train(job, model, Optimizer(model), Budget(flags.minutes, flags.steps), flags.rate, checkpoint, log,
-                                  flags.stop_after)
+    run = Run(Budget(flags.minutes, flags.steps), flags.rate, checkpoint, log, flags.stop_after)
+    finished, interrupted = train(job, model, run)
     model_directory.save(out, model, torch.float16, flags.tokenizer)
     log.say(f"{out} holds the target" + ("" if finished else " as it is; the same command goes on"))
     return 130 if interrupted and not finished else 0

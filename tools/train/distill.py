@@ -21,8 +21,7 @@ import seeds
 from distillation import Distillation, Rows
 from input_error import InputError
 from llama import Llama
-from optimizer import Optimizer
-from training import Budget, Checkpoint, Log, train
+from training import Budget, Checkpoint, Log, Run, train
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 HELD_OUT_PROMPTS = 4
@@ -156,8 +155,8 @@ def main(arguments=None):
             f"{text.tokens / 1e6:.2f}M tokens of text, {len(text.held_out)} held out; {device.type}")
     job = Distillation(target, draft, text, Rows(batch, flags.context, flags.own_share, flags.seed), device)
     checkpoint = Checkpoint(os.path.join(flags.out, "training"), settings(flags, draft.shape, batch), flags.light)
-    finished, interrupted = train(job, draft, Optimizer(draft), Budget(flags.minutes, flags.steps), flags.rate, checkpoint,
-                                  log, flags.stop_after)
+    run = Run(Budget(flags.minutes, flags.steps), flags.rate, checkpoint, log, flags.stop_after)
+    finished, interrupted = train(job, draft, run)
     model_directory.save(flags.out, draft, DTYPES[flags.dtype], flags.target)
     if not finished:
         log.say(f"stopped; the same command goes on. {flags.out} holds the draft as it is")

@@ -72,8 +72,7 @@ class Facts:
 
 def draw_names(count, random):
     """As many different names; random: a random.Random."""
-    places = range(len(PLACES))
-    return [name(*divmod(i, len(PLACES))) for i in random.sample(range(len(places) ** 2), count)]
+    return [name(*divmod(i, len(PLACES))) for i in random.sample(range(len(PLACES) ** 2), count)]
 
 
 def draw_number(random):

@@ -17,6 +17,7 @@ import torch
 
 import safetensors_file
 from input_error import InputError
+from optimizer import Optimizer
 
 WARM_UP = 100  # steps until the learning rate is whole, also where moments were lost
 WARM_UP_SHARE = 0.1  # of the budget, if that is less
@@ -147,18 +148,28 @@ def rate_at(peak, share, progress):
     return peak * min(1.0, warm) * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
-def train(job, model, optimizer, budget, peak_rate, checkpoint, log, stop_after_minutes=None):
+@dataclasses.dataclass(frozen=True)
+class Run:
+    budget: Budget
+    peak_rate: float
+    checkpoint: Checkpoint
+    log: Log
+    stop_after_minutes: float | None = None
+
+
+def train(job, model, run):
     """Runs until the budget is used up, `stop_after_minutes` have passed, or a signal asks to stop.
 
     Returns whether the budget is used up, and whether a signal stopped it. The last checkpoint is behind the last step.
     """
-    progress = _begin(job, model, optimizer, checkpoint, log)
+    optimizer, log = Optimizer(model), run.log
+    progress = _begin(job, model, optimizer, run)
     begin = saved = now = time.monotonic()
     reported, seconds_before = 0.0, progress.seconds
-    last = math.inf if stop_after_minutes is None else begin + 60 * stop_after_minutes
+    last = math.inf if run.stop_after_minutes is None else begin + 60 * run.stop_after_minutes
     with Stop() as stop:
-        while (share := budget.share(progress)) < 1 and now < last and not stop.asked:
-            rate = rate_at(peak_rate, share, progress)
+        while (share := run.budget.share(progress)) < 1 and now < last and not stop.asked:
+            rate = rate_at(run.peak_rate, share, progress)
             _step(job, optimizer, progress, rate, share)
             now = time.monotonic()
             progress.seconds = seconds_before + now - begin
@@ -166,16 +177,16 @@ def train(job, model, optimizer, budget, peak_rate, checkpoint, log, stop_after_
                 _report(log, progress, rate)
                 reported = now
             if now - saved >= CHECKPOINT_SECONDS:
-                checkpoint.save(model, optimizer, progress)
+                run.checkpoint.save(model, optimizer, progress)
                 saved = now
-    checkpoint.save(model, optimizer, progress)
-    share = budget.share(progress)
+    run.checkpoint.save(model, optimizer, progress)
+    share = run.budget.share(progress)
     _validate(job, log, progress, share)
     return share >= 1, stop.asked
 
 
-def _begin(job, model, optimizer, checkpoint, log):
-    progress = checkpoint.load(model, optimizer)
+def _begin(job, model, optimizer, run):
+    log, progress = run.log, run.checkpoint.load(model, optimizer)
     if progress is None:
         progress = Progress()
         _validate(job, log, progress, 0)

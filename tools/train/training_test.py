@@ -13,10 +13,9 @@ import config
 from distillation import Distillation, Rows
 from input_error import InputError
 from llama import Llama
-from optimizer import Optimizer
 from corpus import Corpus
 from testing import ScratchTest
-from training import Budget, Checkpoint, Log, Progress, rate_at, train
+from training import Budget, Checkpoint, Log, Progress, Run, rate_at, train
 
 TARGET = config.Shape(vocab=61, hidden=32, ffn=64, layers=2, heads=2, kv_heads=1, head_dim=16, bos=1)
 DRAFT = config.Shape(vocab=61, hidden=16, ffn=32, layers=1, heads=1, kv_heads=1, head_dim=16, bos=1)
@@ -43,7 +42,7 @@ class Training(ScratchTest):
             job = StoppedBehind(job, stop_after)
         checkpoint = Checkpoint(self.path(folder), {"seed": seed}, light)
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            finished, _ = train(job, draft, Optimizer(draft), Budget(steps=steps), 3e-3, checkpoint, Log(self.path("log")))
+            finished, _ = train(job, draft, Run(Budget(steps=steps), 3e-3, checkpoint, Log(self.path("log"))))
         self.said = said.getvalue()
         return draft, finished
 

@@ -4,7 +4,8 @@
 #   bash tests/run.sh                the tests
 #   bash tests/run.sh --sanitizers   then also under ASan and UBSan, and under TSan what is tagged "threads"
 #
-# The counts are those of the doctest cases that ran in this call; a test that ended without a summary counts as one failed.
+# The counts are those of the doctest cases that ran in this call, and of tools/train's tests where python3 has PyTorch; a test that
+# ended without a summary counts as one failed.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 source tools/install_packages.sh
@@ -43,6 +44,19 @@ run_tests() {
 }
 
 sanitizers=false
+# The scripts that train drafts, where python3 has PyTorch.
+test_training() {
+  local said last
+  said=$(bash tools/train/test.sh --if-installed) || status=1
+  [ -n "$said" ] || return
+  echo "$said" >&2
+  last=$(tail -n 1 <<<"$said")
+  if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+  fi
+}
+
 case "${1:-}" in
   "") ;;
   --sanitizers) sanitizers=true ;;
@@ -56,6 +70,7 @@ if install_packages; then
   echo "Building and testing; the first time takes some minutes." >&2
   run_tests "tests"
   bash tools/kernel_registers.sh >&2 || status=1
+  test_training
   if $sanitizers; then
     run_tests "tests under ASan and UBSan" --config=asan
     run_tests "tests under TSan" --config=tsan

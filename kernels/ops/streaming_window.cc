@@ -66,20 +66,25 @@ class Head {
   void Turn(int64_t window) {
     const int64_t copy = window % 2, by = window * kKeyTile, half = head_dim_ / 2;
     if (turned_[copy] == by) return;
-    for (int64_t sink = 0; sink < sinks_; ++sink) {
-      const float* const key =
-          args_.sinks.as<float>() + layer_ * args_.sinks.stride(0) + (sink * kv_heads_ + kv_head_) * head_dim_;
-      const int64_t place = copy * sinks_ + sink;
-      T* const tile = keys_ + place / kKeyTile * kKeyTile * head_dim_;
-      for (int64_t i = 0; i < half; ++i) {
-        const float angle = static_cast<float>(by) * args_.inverse_frequency.as<float>()[i];
-        const float cos = static_cast<float>(std::cos(static_cast<double>(angle)));
-        const float sin = static_cast<float>(std::sin(static_cast<double>(angle)));
+    const float* const keys =
+        args_.sinks.as<float>() + layer_ * args_.sinks.stride(0) + kv_head_ * head_dim_;  // values behind them
+    const int64_t next = kv_heads_ * head_dim_;                                           // from sink to sink
+    for (int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(by) * args_.inverse_frequency.as<float>()[i];
+      const float cos = static_cast<float>(std::cos(static_cast<double>(angle)));
+      const float sin = static_cast<float>(std::sin(static_cast<double>(angle)));
+      for (int64_t sink = 0; sink < sinks_; ++sink) {
+        const float* const key = keys + sink * next;
+        const int64_t place = copy * sinks_ + sink;
+        T* const tile = keys_ + place / kKeyTile * kKeyTile * head_dim_;
         tile[KeyElement(place, i)] = FromF32<T>(key[i] * cos - key[i + half] * sin);
         tile[KeyElement(place, i + half)] = FromF32<T>(key[i + half] * cos + key[i] * sin);
       }
-      T* const value = keys_ + args_.blocks.stride(1) + place * head_dim_;
-      for (int64_t i = 0; i < head_dim_; ++i) value[i] = FromF32<T>(key[args_.sinks.stride(1) + i]);
+    }
+    for (int64_t sink = 0; sink < sinks_; ++sink) {
+      const float* const from = keys + args_.sinks.stride(1) + sink * next;
+      T* const value = keys_ + args_.blocks.stride(1) + (copy * sinks_ + sink) * head_dim_;
+      for (int64_t i = 0; i < head_dim_; ++i) value[i] = FromF32<T>(from[i]);
     }
     turned_[copy] = by;
   }

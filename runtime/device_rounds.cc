@@ -75,7 +75,8 @@ TensorView DeviceRounds::QueueDraftPass(int64_t first, int64_t end) {
                                      draft_->cache());
 }
 
-void DeviceRounds::QueueDraw(const TensorView& law, int64_t i, const TensorView& counter, const TensorView& out) {
+void DeviceRounds::QueueDraw(const TensorView& law, int64_t i, const TensorView& counter, const TensorView& out,
+                             int32_t lawless) {
   Categorical(lane_, {.probabilities = law,
                       .random_bits = {},
                       .out = out,
@@ -86,7 +87,7 @@ void DeviceRounds::QueueDraw(const TensorView& law, int64_t i, const TensorView&
                                 .index = static_cast<uint16_t>(i),
                                 .purpose = RandomPurpose::kSample},
                       .base = counter,
-                      .without = 0});  // who tests it tells
+                      .without = lawless});
 }
 
 void DeviceRounds::QueueHandOut(const TensorView& decided, const TensorView& laws) {
@@ -105,7 +106,8 @@ void DeviceRounds::QueueTestedRound(const RoundsToRun& run) {
     // The first pass takes in the last two tokens, each other one the token that was drawn before it.
     const TensorView law = From(proposed_, i, 1);
     FilteredSoftmax(lane_, {QueueDraftPass(i == 0 ? 0 : i + 1, i + 2), options_.sampling.filter, law});
-    QueueDraw(law, i, From(state_, kProposerCounter, 2), From(ids_, i + 2, 1));
+    // Accept tells where there is no law; until then it is some token.
+    QueueDraw(law, i, From(state_, kProposerCounter, 2), From(ids_, i + 2, 1), 0);
   }
   const TensorView laws =
       session_.RetrievalPassOnDevice(From(ids_, 1, drafts + 1), From(state_, kPosition, 2), run.ahead);
@@ -125,7 +127,7 @@ void DeviceRounds::QueueDraftedRound() {
   const TensorView law = QueueDraftPass(1, 2);
   FilteredSoftmax(lane_, {law, options_.sampling.filter, law});
   // Of the two counters this is the one that rises by one.
-  QueueDraw(law, 0, From(state_, kAccepterCounter, 2), From(drawn_, 1, 1));
+  QueueDraw(law, 0, From(state_, kAccepterCounter, 2), From(drawn_, 1, 1), -1);
   QueueHandOut(drawn_, law);
 }
 

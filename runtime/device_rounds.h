@@ -96,7 +96,8 @@ class DeviceRounds {
   void QueueDraftedRound();
   // Draft `i` of a round: a pass over ids [first, end), the law behind it, a token of that.
   TensorView QueueDraftPass(int64_t first, int64_t end);
-  void QueueDraw(const TensorView& law, int64_t i, const TensorView& counter, const TensorView& out);
+  // `lawless`: the token where there is no law.
+  void QueueDraw(const TensorView& law, int64_t i, const TensorView& counter, const TensorView& out, int32_t lawless);
   void QueueHandOut(const TensorView& decided, const TensorView& laws);
   // Null where it has to be captured first.
   const Graph* Find(const Kind& kind) const;

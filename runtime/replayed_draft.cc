@@ -9,6 +9,7 @@ namespace triforce {
 bool BringUp(DraftVerifier& draft, std::span<const TokenId> text, int64_t left, int64_t tokens) {
   StreamingCache& cache = draft.cache();
   const int64_t wanted = std::ssize(text) - left;
+  if (wanted < cache.sink_tokens()) return false;  // sinks are kept by passes of the host
   if (cache.tokens() < wanted) {
     draft.model().QueueTakingIn(text.subspan(cache.tokens(), wanted - cache.tokens()), cache);
     draft.Follow(text);

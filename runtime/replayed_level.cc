@@ -15,10 +15,10 @@ ReplayedLevel::ReplayedLevel(DeviceRounds& rounds, Session& session, Level& leve
   TF_CHECK((draft == nullptr) == (bottom == nullptr) && session.captures_retrieval());
 }
 
-int64_t ReplayedLevel::RoundsWithRoom() const {
+int64_t ReplayedLevel::RoundsWithRoom(int64_t most) const {
   const int64_t drafts = level_.gamma(), size = std::ssize(level_.tokens());
   if (drafts > kMostDraftGamma || (drafts > 0 && draft_ == nullptr) || size < 2) return 0;
-  return std::min({planned_, kMostReplayed / (drafts + 1), (session_.context_tokens() - size) / (drafts + 1)});
+  return std::min({planned_, most, kMostReplayed / (drafts + 1), (session_.context_tokens() - size) / (drafts + 1)});
 }
 
 bool ReplayedLevel::Prepare(RoundsToRun& run) {
@@ -34,7 +34,7 @@ bool ReplayedLevel::Prepare(RoundsToRun& run) {
 }
 
 std::span<const Proposal> ReplayedLevel::Propose(int64_t most, uint32_t round) {
-  RoundsToRun run{.rounds = RoundsWithRoom(), .draft_gamma = level_.gamma(), .round = round};
+  RoundsToRun run{.rounds = RoundsWithRoom(most), .draft_gamma = level_.gamma(), .round = round};
   const int64_t begin_ns = Trace::Now();
   if (run.rounds < 1 || !Prepare(run)) return level_.Propose(most, round);
   const HandedOut handed_out = rounds_.Run(run);

@@ -38,8 +38,8 @@ class ReplayedLevel final : public Proposer {
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override;
 
  private:
-  // As many of the planned rounds as have room everywhere; 0: none have.
-  int64_t RoundsWithRoom() const;
+  // As many of the planned rounds as have room everywhere, and no more than `most`: each brings a token. 0: none have.
+  int64_t RoundsWithRoom(int64_t most) const;
   // False where the caches cannot be made ready.
   bool Prepare(RoundsToRun& run);
   void Conclude(const HandedOut& handed_out, int64_t kept, const RoundsToRun& run);

@@ -184,6 +184,24 @@ TEST_CASE("rounds on the device, replayed or not, hand out the tokens and laws o
   }
 }
 
+TEST_CASE("rounds on the device begin where the draft's sinks are full, and not before") {
+  Engine engine(SimOptions(kTiny, 200));
+  for (const int64_t tokens : {16, 17, 18}) {
+    CAPTURE(tokens);
+    std::vector<std::vector<Stack::Handed>> runs;
+    for (const OnDevice on_device : {OnDevice::kNot, OnDevice::kReplayed}) {
+      Stack stack(engine, Tokens(tokens, 320, 5), Drawn(11), 2, on_device);
+      std::vector<Stack::Handed>& handed = runs.emplace_back();
+      for (uint32_t round = 1; round <= 3; ++round) {
+        handed.push_back(stack.Propose(2, round));
+        stack.Accept(1, TokenId{static_cast<int32_t>(7 * round)});
+      }
+      if (on_device == OnDevice::kReplayed) CHECK(stack.replayed_calls() >= 2);
+    }
+    CHECK(runs[1] == runs[0]);
+  }
+}
+
 TEST_CASE("rounds on the device leave the caches as the host does, where the draft's window moves, too" *
           doctest::skip(kSlow)) {
   Engine engine(SimOptions(kTiny, 560));

@@ -287,9 +287,10 @@ std::span<const GivenToken> Speculation::Next(int64_t most) {
   const Round round = NextRound();
   int64_t proposed = round.gamma, drawn = round.gamma;
   if (p.replayed_level != nullptr && round.retrieval && round.gamma > 0) {
-    const int64_t rounds = PlannedRounds(round);
+    const int64_t rounds = std::min(PlannedRounds(round), most);
     p.replayed_level->set_rounds(rounds);
-    drawn = std::max(drawn, std::min(kMostReplayed, rounds * (round.draft_gamma + 1)));
+    const int64_t room = session_.context_tokens() - std::ssize(session_.tokens()) - 1;
+    drawn = std::max(drawn, std::min({kMostReplayed, rounds * (round.draft_gamma + 1), room}));
     // Where nobody has said how many, all that the planned rounds bring.
     if (options_.adapts && !options_.adapts->gamma) proposed = std::min(most_gamma_, drawn);
   }

@@ -22,7 +22,8 @@ StreamingCache::StreamingCache(const StreamingCacheContext& context)
       scale_(1 / std::sqrt(static_cast<float>(context.draft.shape.head_dim))),
       began_at_(context.draft.sink_tokens),
       first_recent_(context.draft.sink_tokens) {
-  TF_CHECK(sink_tokens() % kKeyTile == 0 && recent_tokens() + kDraftRollback + kKeyTile + kDraftRows <= RecentPlaces(),
+  // A pass that begins among the sinks stays in the first window, so that none is turned before it is kept.
+  TF_CHECK(sink_tokens() % kKeyTile == 0 && context.draft.cache_tokens >= kDraftRows && recent_tokens() + kDraftRollback + kKeyTile + kDraftRows <= RecentPlaces(),
            "{} and {}", sink_tokens(), context.draft.cache_tokens);
   Arena sizes;
   Cut(sizes);

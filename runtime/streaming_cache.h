@@ -61,6 +61,7 @@ class StreamingCache final : public AttentionCache {
   bool Reserve(int64_t tokens);
   // Which token the first recent place holds; as long as nothing but captured passes runs, until the next Reserve.
   int64_t first_recent() const { return first_recent_; }
+  int64_t sink_tokens() const { return context_.draft.sink_tokens; }
   // Instead of Begin and End: the pass' first token is the one that stands `offset` behind the first number of `base`,
   // i64 [2] on the device, of which the second one is first_recent. All before it have been taken in. REQUIRES, when it
   // runs: Reserve was called for its tokens. 1 <= rows <= kCapturedRows.
@@ -70,7 +71,6 @@ class StreamingCache final : public AttentionCache {
   void Take(int64_t tokens);
 
  private:
-  int64_t sink_tokens() const { return context_.draft.sink_tokens; }
   int64_t recent_tokens() const { return context_.draft.cache_tokens - sink_tokens(); }
   int64_t RecentPlaces() const { return kKvBlock - 2 * sink_tokens(); }
   // The first recent token that the row attends to that stands behind `tokens` tokens, if it is kept.

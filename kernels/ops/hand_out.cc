@@ -37,7 +37,7 @@ void Run(const HandOutArgs& args) {
   const int32_t* const decided = args.decided.as<int32_t>();
   int64_t* const state = args.state.as<int64_t>();
   const int64_t proposals = args.decided.dim(0) - 2, accepted = decided[0], tokens = accepted + 1;
-  if (accepted < 0) {
+  if (accepted < 0 || decided[tokens] < 0) {
     ++state[kLawless];
     return;
   }

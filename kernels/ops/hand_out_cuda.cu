@@ -34,7 +34,7 @@ TF_KERNEL(gpu::kWarpThreads) MoveOnKernel(HandOutWork work) {
   const int64_t accepted = work.decided[0], tokens = accepted + 1, thread = gpu::ThreadIndex();
   const int64_t before = work.state[kHandedOut], round = work.state[kRounds], before_last = work.last[1];
   gpu::SyncWarp();  // all have read
-  if (accepted < 0) {
+  if (accepted < 0 || work.decided[tokens] < 0) {
     if (thread == 0) ++work.state[kLawless];
     return;
   }

@@ -40,10 +40,12 @@ TEST_CASE("hand_out: tokens, laws and numbers of several rounds, behind one anot
     round({3, 6, 7, 8, 9});
     CHECK(ReadLongs(test, state) == std::vector<int64_t>{5, 2, 0, 8, 106, 8, 206, 1005, 2005});
     CHECK(test.ReadInts(last) == std::vector<int32_t>{8, 9});
-    round({-1, 6, 7, 8, 9});  // no law: nothing happens
-    CHECK(ReadLongs(test, state) == std::vector<int64_t>{5, 2, 1, 8, 106, 8, 206, 1005, 2005});
+    round({-1, 6, 7, 8, 9});   // no law: nothing happens
+    round({0, -1, 7, 8, 9});  // nothing could be drawn: the same
+    CHECK(ReadLongs(test, state) == std::vector<int64_t>{5, 2, 2, 8, 106, 8, 206, 1005, 2005});
+    CHECK(test.ReadInts(last) == std::vector<int32_t>{8, 9});
     round({1, 10, 11, -1, -1});
-    CHECK(ReadLongs(test, state) == std::vector<int64_t>{7, 3, 1, 8, 109, 8, 209, 1007, 2007});
+    CHECK(ReadLongs(test, state) == std::vector<int64_t>{7, 3, 2, 8, 109, 8, 209, 1007, 2007});
     CHECK(test.ReadInts(last) == std::vector<int32_t>{10, 11});
     CHECK(test.ReadInts(tokens) == std::vector<int32_t>{5, 6, 7, 8, 9, 10, 11, -7, -7});
     CHECK(test.ReadInts(rounds) == std::vector<int32_t>{0, 3, 1, -7, -7});

@@ -107,15 +107,14 @@ need_rates() {
   run_part doctor 60 $bin/triforce doctor --device "$device" --rates "$rates"
 }
 
-# shape NAME SHAPE TOKENS OPTIONS...: the hierarchy with fixed gammas behind so many random ids, as on an RTX 4090. Its
-# last lines are each step's time beside the plan's.
+# shape NAME SHAPE TOKENS PREDICT: the hierarchy with fixed gammas behind so many random ids, as on an RTX 4090. Its last
+# lines are each step's time beside the plan's.
 shape() {
-  local name=$1 model=$2 tokens=$3
-  shift 3
+  local name=$1 model=$2 tokens=$3 predict=$4
   need_rates
   run_part "$name" 280 $bin/triforce generate --shape "$model" --random-weights --draft-shape llama-68m --device "$device" \
-    --device-memory 24G --link-gbps 25.4 --prompt-tokens "$tokens" -n 24 --seed 1 --spec hierarchy --gamma 12 \
-    --draft-gamma 1 --budget 8192 --rates "$rates" -v --stats-json "$out/$name.json" "$@"
+    --device-memory 24G --link-gbps 25.4 --prompt-tokens "$tokens" -n "$predict" --seed 1 --spec hierarchy --gamma 12 \
+    --draft-gamma 1 --budget 8192 --rates "$rates" -v --stats-json "$out/$name.json"
 }
 
 for part in "${parts[@]}"; do
@@ -150,9 +149,10 @@ for part in "${parts[@]}"; do
       run_part gaps 120 $bin/triforce "${resident[@]}" --stats-json "$out/gaps.json" --trace "$out/trace.json"
       gzip -9 -f "$out/trace.json" 2>/dev/null
       ;;
-    shape7b) shape shape7b llama2-7b 130024 ;;
-    # Its KV at 130,048 tokens takes 99 GiB, and weights that stream some more: less than that has to do in 128 GiB.
-    shape13b) shape shape13b llama2-13b "${TRIFORCE_13B_TOKENS:-98280}" ;;
+    shape7b) shape shape7b llama2-7b 130032 16 ;;
+    # Its KV at 130,048 tokens takes 99 GiB, and weights that stream some more: less than that has to do in 128 GiB. Half
+    # of its weights stream in every retrieval pass: few tokens have to do, too.
+    shape13b) shape shape13b llama2-13b "${TRIFORCE_13B_TOKENS:-98298}" 6 ;;
     sanitizer)
       if command -v compute-sanitizer >/dev/null; then
         run_part sanitizer 200 compute-sanitizer --error-exitcode 9 $bin/tests --source-file='*kernels/ops/*' \

@@ -8,16 +8,18 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "runtime/device_testing.h"
 #include "runtime/offload_testing.h"
 
 namespace triforce {
 namespace {
 
-constexpr int64_t kLongest = 1100, kTokens = 26, kBatch = 3;
+constexpr int64_t kLongest = 1100, kBatch = 3;
+const int64_t kTokens = SmallTests() ? 17 : 26;
 
 EngineOptions BatchEngine(int64_t batch = kBatch) {
   EngineOptions options = Options({.model = kDemo, .prompt = kLongest, .steps = kTokens, .rows = 0});
-  options.draft_directory = kDemoDraft;
+  AddDemoDraft(options);
   options.plan.batch = batch;
   options.plan.options.budget_tokens = 64;
   options.plan.options.gamma = 6;
@@ -27,9 +29,11 @@ EngineOptions BatchEngine(int64_t batch = kBatch) {
 // Prompts and ends of different lengths, more of them than run at a time.
 std::vector<BatchJob> Jobs(const SpeculationOptions& speculation, float temperature) {
   std::vector<BatchJob> jobs;
-  for (const int64_t prompt : {700, 30, 1100, 1, 1025}) {
+  std::vector<int64_t> prompts = {700, 30, 1100, 1, 1025};
+  if (SmallTests()) prompts = {520, 30, 545, 1, 3};
+  for (const int64_t prompt : prompts) {
     const auto number = static_cast<uint32_t>(jobs.size());
-    BatchJob job{.prompt = Tokens(prompt, 4096, 50 + number)};
+    BatchJob job{.prompt = Tokens(prompt, DemoVocab(), 50 + number)};
     job.options.speculation = speculation;
     job.options.sampling.filter = {.temperature = temperature, .top_p = 0.95f};
     job.options.sampling.seed = 3;
@@ -62,8 +66,12 @@ TEST_CASE("each sequence equals itself alone, in every mode, with KV and weights
   engines.emplace_back("KV and weights streamed", engines.back().second);
   engines.back().second.plan.options.resident_weight_bytes = 0;
   std::vector<const char*> modes = {"hierarchy", "none"};
+  if (SmallTests()) {
+    engines = {engines[1]};
+    modes = {"hierarchy"};
+  }
 #if !defined(__SANITIZE_ADDRESS__)  // there the others would take minutes, by the same ways
-  modes.insert(modes.end(), {"draft", "retrieval", "ngram", "adapting, greedily"});
+  if (!SmallTests()) modes.insert(modes.end(), {"draft", "retrieval", "ngram", "adapting, greedily"});
 #endif
   for (const auto& [name, options] : engines) {
     CAPTURE(name);
@@ -155,7 +163,7 @@ TEST_CASE("jobs join as others finish, each told of at its end") {
 TEST_CASE("an error in one sequence ends all, and leaves the engine with free seats") {
   Engine engine(BatchEngine());
   std::vector<BatchJob> jobs = Jobs(Mode("hierarchy"), 0.8f);
-  jobs[1].prompt = Tokens(kLongest + kTokens + 1, 4096);  // too long
+  jobs[1].prompt = Tokens(kLongest + kTokens + 1, DemoVocab());  // too long
   CHECK_THROWS_AS(GenerateBatch(engine, jobs, {}), Error);
   jobs[1] = jobs[0];
   CHECK(TokensOf(GenerateBatch(engine, jobs, {}))[1] == Alone(engine, jobs[0]));

@@ -13,6 +13,7 @@
 
 #include "kernels/core/error.h"
 #include "models/scratch_directory.h"
+#include "runtime/device_testing.h"
 #include "runtime/engine.h"
 #include "runtime/offload_testing.h"
 
@@ -29,10 +30,7 @@ EngineOptions WithDraft(const std::string& model, const std::string& draft, int6
   return options;
 }
 
-std::vector<float> Read(Engine& engine, const TensorView& logits) {
-  engine.lane().Synchronize();
-  return {logits.as<float>(), logits.as<float>() + logits.elements()};
-}
+std::vector<float> Read(Engine& engine, const TensorView& logits) { return ReadFloats(engine.lane(), logits); }
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;

@@ -22,6 +22,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/core/lane.h"
+#include "runtime/device_testing.h"
 #include "runtime/engine.h"
 
 namespace triforce {
@@ -51,6 +52,7 @@ class Folder {
 // A third of weights and KV in each tier.
 EngineOptions ThreeTiers(const std::string& folder) {
   return {.model_directory = "models/demo/target",
+          .device = TestDevice(),
           .plan = {.context_tokens = kPrompt + kSteps + 1,
                    .predict_tokens = kSteps + 1,
                    .device_bytes = 256 * kMiB,
@@ -80,9 +82,7 @@ std::vector<TokenId> Prompt() {
 
 std::vector<float> Step(Engine& engine, Session& session, int32_t id) {
   const TokenId token{id};
-  const TensorView logits = session.Append({&token, 1});
-  engine.lane().Synchronize();
-  return std::vector<float>(logits.as<float>(), logits.as<float>() + logits.elements());
+  return ReadFloats(engine.lane(), session.Append({&token, 1}));
 }
 
 std::vector<float> RunOn(Engine& engine) {

@@ -4,11 +4,15 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 #include "kernels/core/check.h"
+#include "runtime/device_testing.h"
 
 namespace triforce {
 namespace {
+
+constexpr const char* kSmallShape = "tiny";
 
 std::string TemporaryFolder() {
   const char* folder = std::getenv("TEST_TMPDIR");
@@ -46,8 +50,17 @@ std::vector<TokenId> Tokens(int64_t count, int32_t vocab, uint32_t seed) {
   return tokens;
 }
 
+void AddDemoDraft(EngineOptions& options) {
+  (SmallTests() ? options.random_draft : options.draft_directory) = SmallTests() ? kSmallShape : "models/demo/draft";
+}
+
+int32_t DemoVocab() { return SmallTests() ? 512 : 4096; }
+
 EngineOptions Options(const Workload& work) {
-  return {.model_directory = work.model,
+  const bool random = SmallTests() && std::string_view(work.model) == kDemo;
+  return {.model_directory = random ? "" : work.model,
+          .random_model = random ? kSmallShape : "",
+          .device = TestDevice(),
           .plan = {.context_tokens = work.context(),
                    .predict_tokens = work.steps,
                    .device_bytes = 4 * kGiB,
@@ -68,7 +81,7 @@ PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, s
 
 std::vector<std::pair<std::string, EngineOptions>> Placements(const EngineOptions& base) {
   const Plan resident = Engine(base).plan();
-  const int64_t kv = resident.device.BytesOf("resident KV");
+  const int64_t kv = resident.device.BytesOf("resident KV"), weights = resident.device.BytesOf("resident weights");
   std::vector<std::pair<std::string, EngineOptions>> placements;
   const auto add = [&](const std::string& name, const PlanOptions& options, int64_t disk_bytes = 0) {
     EngineOptions with = base;
@@ -80,15 +93,15 @@ std::vector<std::pair<std::string, EngineOptions>> Placements(const EngineOption
   add("KV on the host, 1/8 resident", With(options, {}, kv / 8));
   add("KV on the host", With(options, {}, 0));
   add("KV and weights on the host", With(options, 0, 0));
-  add("KV half resident, weights half resident", With(options, 2000000, kv / 2));
+  add("KV half resident, weights half resident", With(options, weights / 3, kv / 2));
   add("KV and weights on disk", With(options, 0, 0, 0, 0), kGiB);
-  add("KV and weights in three tiers", With(options, 1000000, kv / 3, 2000000, kv / 3), kGiB);
+  add("KV and weights in three tiers", With(options, weights / 6, kv / 3, weights / 3, kv / 3), kGiB);
   for (const int64_t slots : {2, 3, 8}) {
-    PlanOptions of_ring = With(options, 1000000, kv / 8);
+    PlanOptions of_ring = With(options, weights / 6, kv / 8);
     of_ring.slots = slots;
     add("ring of " + std::to_string(slots) + " slots", of_ring);
   }
-  PlanOptions pageable = With(options, 1000000, kv / 8);
+  PlanOptions pageable = With(options, weights / 6, kv / 8);
   pageable.pinned_bytes = 65536;
   add("host memory that cannot be locked", pageable);
   pageable.host_kv_bytes = kv / 3;
@@ -96,7 +109,7 @@ std::vector<std::pair<std::string, EngineOptions>> Placements(const EngineOption
   PlanOptions spilled = With(options, {}, 0);
   spilled.hidden_on_device = false;
   spilled.embedding_on_device = false;
-  spilled.prefill_rows = 100;
+  if (OneClass()) spilled.prefill_rows = 100;
   add("hidden states and embedding on the host", spilled);
   return placements;
 }

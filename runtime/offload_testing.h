@@ -14,8 +14,11 @@
 namespace triforce {
 
 inline constexpr const char* kTiny = "tests/data/tiny/gqa";
+// The demo pair; in small tests (device_testing.h) the shape "tiny" with random weights, which has room for as many
+// tokens, and is a draft of itself.
 inline constexpr const char* kDemo = "models/demo/target";
-inline constexpr const char* kDemoDraft = "models/demo/draft";
+void AddDemoDraft(EngineOptions& options);
+int32_t DemoVocab();
 inline constexpr int64_t kGiB = int64_t{1} << 30;
 
 // A copy of a model for texts of 4,096 tokens, whatever it was made for; of its first layer alone, where that is asked
@@ -40,7 +43,7 @@ struct Workload {
   int64_t context() const { return prompt + steps + rows; }
 };
 
-// Everything resident.
+// Everything resident, on TestDevice().
 EngineOptions Options(const Workload& work);
 
 PlanOptions With(PlanOptions options, std::optional<int64_t> resident_weights, std::optional<int64_t> resident_kv,

@@ -41,7 +41,7 @@ void CheckAlike(const Generation& a, const Generation& b) {
 }
 
 TEST_CASE("a copied session retrieves as one that was prefilled, as often as it is copied") {
-  const std::vector<TokenId> prompt = Tokens(kPrompt, 4096, 5);
+  const std::vector<TokenId> prompt = Tokens(kPrompt, DemoVocab(), 5);
   EngineOptions source_options = DemoOptions(/*streams=*/false);
   source_options.plan.options.budget_tokens = 3 * kBudget;  // its last chunks' places are more than are copied
   Engine source(source_options);
@@ -65,7 +65,7 @@ TEST_CASE("a copied session retrieves as one that was prefilled, as often as it 
 }
 
 TEST_CASE("chunks fetched for another text are not taken for this one's") {
-  const std::vector<TokenId> prompt = Tokens(kPrompt, 4096, 5), other = Tokens(kPrompt, 4096, 6);
+  const std::vector<TokenId> prompt = Tokens(kPrompt, DemoVocab(), 5), other = Tokens(kPrompt, DemoVocab(), 6);
   const auto go_on = [](Engine& engine, std::span<const TokenId> text) {
     const auto session = engine.NewSession();
     session->Append(text);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "kernels/core/check.h"
@@ -31,11 +30,6 @@ std::vector<TokenId> Ids(const SafetensorsFile& file, const char* name) {
 
 }  // namespace
 
-std::string TestDevice() {
-  const char* const name = std::getenv("TRIFORCE_TEST_DEVICE");
-  return name == nullptr ? "cpu" : name;
-}
-
 double LogitBound(double cpu, DType operands) {
   if (TestDevice() == "cpu") return cpu;
   return std::max(cpu, operands == DType::kF32 ? 1e-4 : operands == DType::kF16 ? 8e-3 : 6e-2);
@@ -48,14 +42,6 @@ Golden ReadGolden(const std::string& path) {
   if (golden.logits.empty()) golden.logits = Values<float>(file, "last_logits");
   TF_CHECK(!golden.input.empty() && !golden.logits.empty() && !golden.greedy.empty(), "{}", path);
   return golden;
-}
-
-std::vector<float> ReadFloats(Lane& lane, const TensorView& tensor) {
-  TF_CHECK(tensor.dense() && tensor.dtype() == DType::kF32);
-  std::vector<float> values(tensor.elements());
-  lane.Copy(values.data(), tensor.data(), tensor.bytes(), "read");
-  lane.Synchronize();
-  return values;
 }
 
 std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens) {

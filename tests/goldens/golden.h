@@ -7,6 +7,7 @@
 
 #include "kernels/core/dtype.h"
 #include "models/token_id.h"
+#include "runtime/device_testing.h"
 #include "runtime/engine.h"
 
 namespace triforce {
@@ -22,9 +23,6 @@ struct Golden {
 // Reads `path`; the logits are those named "logits" or "last_logits".
 Golden ReadGolden(const std::string& path);
 
-// "cpu", or what the environment's TRIFORCE_TEST_DEVICE says: "cuda:0".
-std::string TestDevice();
-
 // The most that a logit may differ by, relative to the largest |logit|: as `cpu` says on the CPU, whose arithmetic is
 // f32 throughout. On CUDA the operands of matrix products are rounded to the weights' and the KV's types, and bounds
 // are those of one such rounding more: 2^-11 (f16) or 2^-8 (bf16) in each of some ten operands on a logit's way, which
@@ -39,9 +37,6 @@ struct Comparison {
 
 // Runs the model in `directory` over the golden's input and its greedy continuation.
 Comparison CompareWithGolden(const std::string& directory, const Golden& golden, const EngineOptions& options);
-
-// A dense f32 tensor of the lane's device.
-std::vector<float> ReadFloats(Lane& lane, const TensorView& tensor);
 
 // Logits of all of `tokens`, [tokens, vocab], from one fresh session.
 std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& tokens);

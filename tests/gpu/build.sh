@@ -8,8 +8,9 @@ bazel_run build -c opt "$@" //tests/gpu:binaries || exit 1
 out=tests/gpu/bin
 rm -rf "$out"
 mkdir -p "$out/lib"
-for name in ops_test fault_test goldens_test ops_bench; do
-  install -m 755 "bazel-bin/tests/gpu/$name" "$out/$name"
+for path in tests/gpu/{tests,fault_test,ops_bench} tools/triforce tools/bench/offload; do
+  name=${path##*/}
+  install -m 755 "bazel-bin/$path" "$out/$name"
   strip "$out/$name"
   ldd "$out/$name" | awk '/=> \// {print $3}' | grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libstdc..|libgcc_s|libcu[^/]*|libnv[^/]*)\.so' |
     while read -r library; do install -m 644 "$library" "$out/lib/"; done

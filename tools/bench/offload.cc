@@ -1,5 +1,8 @@
 // bazel run -c opt //tools/bench:offload: how near streamed decoding comes to the link's and the disk's rate, and to
 // what the plan predicts. One prefill is shared by all configurations; they take turns, and all ratios are of one run.
+//
+// On a GPU (--device) the link is the real one, and there is no disk; --shape takes a model of real shape with random
+// weights, --rows passes of so many rows, as verify passes have.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -14,14 +17,17 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/core/cpu_device.h"
 #include "kernels/core/error.h"
 #include "kernels/core/lane.h"
+#include "kernels/core/open_device.h"
 #include "kernels/core/trace.h"
 #include "models/json_file.h"
+#include "models/output_file.h"
 #include "models/tokenizer.h"
 #include "offload/measure_rates.h"
+#include "offload/rates_file.h"
 #include "runtime/engine.h"
+#include "runtime/random_weights.h"
 #include "tools/bench/timing.h"
 
 namespace triforce {
@@ -35,6 +41,11 @@ struct Flags {
   std::string model = "models/demo/target";
   std::string book = "models/demo/books/The_Time_Machine.txt";
   std::string disk = "/tmp";
+  std::string device = "cpu";
+  std::string shape;  // with random weights and ids, instead of model and book
+  std::string json;
+  std::string rates;  // of doctor; empty: measured here, between turns
+  int64_t rows = 1;   // of a pass
   std::string trace;
   int64_t tokens = 28000;
   int64_t steps = 20;
@@ -140,16 +151,19 @@ class OffloadBench {
   }
 
   void Run() {
+    const bool cpu = OnCpu();
+    if (!flags_.shape.empty()) fmt::print("{}\n", kRandomWeightsLabel);
     MeasureMachine();
     Prefill();
     for (Configuration& configuration : Configurations()) Start(std::move(configuration));
-    fio_ = std::make_unique<Fio>(flags_.disk, running_.back().engine->plan().ring.slot_bytes);
+    if (cpu) fio_ = std::make_unique<Fio>(flags_.disk, running_.back().engine->plan().ring.slot_bytes);
     for (int round = 0; round < flags_.rounds; ++round) {
       for (Running& running : running_) Turn(running);
-      fio_->Turn();
+      if (cpu) fio_->Turn();
       MeasureMachine();
     }
     Print();
+    if (!flags_.json.empty()) WriteJson();
     if (trace_ == nullptr) return;
     trace_->Write(flags_.trace);
     fmt::print("{}, last turn: the copy lane is busy {:.1f} % of the time from the first slot to the last\n",
@@ -157,46 +171,72 @@ class OffloadBench {
   }
 
  private:
+  bool OnCpu() const { return flags_.device == "cpu"; }
+
   // The machine takes its turns too: others share it, and its speed changes while all this runs.
   void MeasureMachine() {
-    CpuDevice device(8 * kGiB);
-    measured_.push_back(
-        MeasureRates(device, {.threads = threads_,
-                              .working_set_bytes = std::max<int64_t>(4 * LastLevelCacheBytes(), 64 << 20),
-                              .disk_directory = flags_.disk,
-                              .seconds = 2,
-                              .assumed = AssumedCpuRates()}));
+    if (!flags_.rates.empty()) {
+      const std::optional<Rates> rates = ReadRates(flags_.rates, flags_.device);
+      if (!rates) throw Error(ErrorKind::kIo, flags_.rates, "has no rates of the device " + flags_.device);
+      rates_ = *rates;
+      return;
+    }
+    const std::unique_ptr<Device> device = OpenDevice(flags_.device, 8 * kGiB);
+    MeasureOptions options{.threads = threads_,
+                           .working_set_bytes = MeasuringBytes(flags_.device),
+                           .seconds = 2,
+                           .assumed = OnCpu() ? AssumedCpuRates() : AssumedRtx4090Rates()};
+    if (OnCpu()) options.disk_directory = flags_.disk;
+    measured_.push_back(MeasureRates(*device, options));
     rates_ = MedianRates(measured_);
   }
 
   EngineOptions Options(const Configuration& configuration) const {
-    EngineOptions options{.model_directory = flags_.model,
+    const bool random = !flags_.shape.empty();
+    EngineOptions options{.model_directory = random ? "" : flags_.model,
+                          .random_model = flags_.shape,
+                          .device = flags_.device,
                           .plan = {.context_tokens = flags_.tokens + kPredict + Steps(),
                                    .predict_tokens = kPredict + Steps(),
-                                   .device_bytes = 2 * kGiB,
-                                   .host_bytes = kGiB,
+                                   .device_bytes = OnCpu() ? 2 * kGiB : 0,
+                                   .host_bytes = OnCpu() ? kGiB : 0,
                                    .disk_bytes = configuration.disk_bytes,
                                    .rates = rates_,
                                    .link_gbps = configuration.link_gbps,
                                    .options = configuration.options},
                           .threads = threads_,
                           .disk_directory = flags_.disk};
+    if (flags_.rows > 1) options.plan.options.gamma = flags_.rows - 1;
     if (flags_.slots > 0) options.plan.options.slots = flags_.slots;
     if (flags_.slot_bytes > 0) options.plan.options.slot_bytes = flags_.slot_bytes;
     return options;
   }
-  int64_t Steps() const { return flags_.rounds * (flags_.steps + kWarmupSteps) + 50; }
+  int64_t Steps() const { return flags_.rounds * (flags_.steps + kWarmupSteps) + 50 + flags_.rows; }
 
-  void Prefill() {
-    const Configuration resident{.name = "all resident"};
-    Start(resident, /*copy=*/false);
-    Running& first = running_.front();
-    const Tokenizer tokenizer(flags_.model, first.engine->config());
+  std::vector<TokenId> Prompt(const ModelConfig& config) const {
+    if (!flags_.shape.empty()) {
+      std::vector<TokenId> tokens;
+      uint32_t state = 7;
+      for (int64_t i = 0; i < flags_.tokens; ++i) {
+        state = state * 1664525u + 1013904223u;
+        tokens.push_back(TokenId{static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(config.vocab))});
+      }
+      return tokens;
+    }
+    const Tokenizer tokenizer(flags_.model, config);
     std::vector<TokenId> tokens = tokenizer.Encode(ReadFile(flags_.book, 1 << 30), flags_.book);
     if (static_cast<int64_t>(tokens.size()) < flags_.tokens) {
       throw Error(ErrorKind::kInvalidInput, flags_.book, fmt::format("has {} tokens", tokens.size()));
     }
     tokens.resize(flags_.tokens);
+    return tokens;
+  }
+
+  void Prefill() {
+    const Configuration resident{.name = "all resident"};
+    Start(resident, /*copy=*/false);
+    Running& first = running_.front();
+    const std::vector<TokenId> tokens = Prompt(first.engine->config());
     const auto begin = std::chrono::steady_clock::now();
     first.session->Append(tokens);
     first.engine->lane().Synchronize();
@@ -204,6 +244,7 @@ class OffloadBench {
     // A copy of its own, so that all start alike.
     original_ = std::move(running_.front());
     running_.clear();
+    if (!OnCpu()) return;  // a GPU may not have the room for the weights once more
     Start(resident);
     for (int i = 0; i < 3; ++i) Turn(running_.front());
     resident_ms_ = running_.front().median_ms();
@@ -215,6 +256,9 @@ class OffloadBench {
     const PlanOptions kv{.resident_kv_bytes = 0};
     const PlanOptions both{.resident_weight_bytes = 0, .resident_kv_bytes = 0};
     const PlanOptions weights{.resident_weight_bytes = 0};
+    if (!OnCpu()) {
+      return {{"KV streamed", kv, 0, 0, Limit::kLink}, {"KV and weights streamed", both, 0, 0, Limit::kLink}};
+    }
     const PlanOptions disk{
         .resident_weight_bytes = 0, .resident_kv_bytes = 0, .host_weight_bytes = 0, .host_kv_bytes = 0};
     const PlanOptions kv_on_disk{.resident_kv_bytes = 0, .host_kv_bytes = 0};
@@ -241,7 +285,8 @@ class OffloadBench {
 
   void Start(Configuration configuration, bool copy = true) {
     EngineOptions options = Options(configuration);
-    if (copy && static_cast<int64_t>(running_.size()) == flags_.trace_of) options.trace = trace_.get();
+    if (copy && static_cast<int64_t>(running_.size()) + (OnCpu() ? 0 : 1) == flags_.trace_of)
+      options.trace = trace_.get();
     Running running{.configuration = std::move(configuration), .engine = std::make_unique<Engine>(options)};
     running.session = running.engine->NewSession();
     if (copy) running.session->CopyFrom(*original_.session);
@@ -256,11 +301,17 @@ class OffloadBench {
 
   void Turn(Running& running) const {
     for (int64_t i = 0; i < flags_.steps + kWarmupSteps; ++i) {
-      const TokenId token = running.session->tokens()[100 + i];
+      const std::vector<TokenId> tokens(running.session->tokens().begin() + 10 + i,
+                                        running.session->tokens().begin() + 10 + i + flags_.rows);
       const auto begin = std::chrono::steady_clock::now();
-      running.session->Append({&token, 1});
+      if (flags_.rows == 1) {
+        running.session->Append(tokens);
+      } else {
+        running.session->Verify(tokens, flags_.rows);
+      }
       running.engine->lane().Synchronize();
       if (i >= kWarmupSteps) running.step_ms.push_back(Milliseconds(begin));
+      if (flags_.rows > 1) running.session->Rewind(std::ssize(running.session->tokens()) - flags_.rows);
     }
   }
 
@@ -272,11 +323,11 @@ class OffloadBench {
     fmt::print("{:46} {:>8} {:>9} {:>6} {:>8} {:>7}\n", "", "MB/pass", "ms/token", "ratio", "planned", "of it");
     for (const Running& running : running_) {
       const Plan& plan = running.engine->plan();
-      const double planned_ms = Predicted(plan).decode_ms;
+      const double planned_ms = PlannedMs(plan);
       const double ms = running.median_ms(), mb = static_cast<double>(plan.StreamedBytesPerPass()) * 1e-6;
       std::string ratio = "-";
       if (running.configuration.limit == Configuration::Limit::kLink) {
-        ratio = fmt::format("{:.3f}", ms / (mb / running.configuration.link_gbps));
+        ratio = fmt::format("{:.3f}", ms / (mb / LinkGbps(running)));
       } else if (running.configuration.limit == Configuration::Limit::kDisk) {
         const double gbps = static_cast<double>(plan.DiskBytesPerPass()) / ms * 1e-6;
         if (fio_->gbps()) ratio = fmt::format("{:.2f} d", gbps / *fio_->gbps());
@@ -284,12 +335,48 @@ class OffloadBench {
       fmt::print("{:46} {:8.1f} {:9.3f} {:>6} {:8.3f} {:7.3f}\n", running.configuration.name, mb, ms, ratio, planned_ms,
                  ms / planned_ms);
     }
-    fmt::print("ratio: to bytes / link rate, wanted at most 1.08\n");
+    fmt::print("ratio: to bytes / link rate, wanted at most {}\n", OnCpu() ? "1.08" : "1.053 (95 % of the rate)");
+    if (fio_ == nullptr) return;
     if (fio_->gbps()) {
       fmt::print("d: of fio's {:.2f} GB/s, direct, in blocks of a slot, wanted at least 0.85\n", *fio_->gbps());
     } else {
       fmt::print("the disk's share is left out: fio is not installed\n");
     }
+  }
+
+  double PlannedMs(const Plan& plan) const {
+    const PlanTimes times = Predicted(plan);
+    return flags_.rows == 1 ? times.decode_ms : times.verify_ms;
+  }
+  // The rate that its transfers are held to, or the link's own.
+  double LinkGbps(const Running& running) const {
+    return running.configuration.link_gbps > 0 ? running.configuration.link_gbps : rates_.link_to_device_gbps;
+  }
+
+  void WriteJson() const {
+    nlohmann::json json = {{"device", flags_.device},
+                           {"model", flags_.shape.empty() ? flags_.model : flags_.shape},
+                           {"labels", nlohmann::json::array()},
+                           {"tokens", flags_.tokens},
+                           {"rows", flags_.rows},
+                           {"link_to_device_gbps", rates_.link_to_device_gbps},
+                           {"device_read_gbps", rates_.device_read_gbps},
+                           {"prefill_ms", prefill_ms_},
+                           {"prefill_planned_ms", Predicted(original_.engine->plan()).prefill_ms},
+                           {"passes", nlohmann::json::array()}};
+    if (!flags_.shape.empty()) json["labels"].push_back(kRandomWeightsLabel);
+    for (const Running& running : running_) {
+      const Plan& plan = running.engine->plan();
+      const double ms = running.median_ms(), bytes = static_cast<double>(plan.StreamedBytesPerPass());
+      json["passes"].push_back({{"name", running.configuration.name},
+                                {"streamed_bytes", plan.StreamedBytesPerPass()},
+                                {"ms", ms},
+                                {"planned_ms", PlannedMs(plan)},
+                                {"share_of_link", bytes / (LinkGbps(running) * 1e6) / ms}});
+    }
+    OutputFile file(flags_.json);
+    file.Write(json.dump(2) + "\n");
+    file.Commit();
   }
 
   const Flags flags_;
@@ -309,6 +396,11 @@ int Main(int argc, char** argv) {
   CLI::App app("How near streamed decoding comes to the rates of link and disk, and to the plan", "offload");
   app.add_option("-m,--model", flags.model)->capture_default_str();
   app.add_option("--book", flags.book)->capture_default_str();
+  app.add_option("--device", flags.device, "cpu, or cuda:0")->capture_default_str();
+  app.add_option("--shape", flags.shape, "a known shape, with random weights, instead of model and book");
+  app.add_option("--rows", flags.rows, "of a pass")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--rates", flags.rates, "of triforce doctor; default: measured, in turns with the rest");
+  app.add_option("--json", flags.json, "write the figures as a JSON object");
   app.add_option("--disk", flags.disk, "folder of the disk tier")->capture_default_str();
   app.add_option("--tokens", flags.tokens, "of the prompt")->capture_default_str();
   app.add_option("--steps", flags.steps, "timed in each turn")->capture_default_str();

@@ -12,7 +12,7 @@
 #   hierarchy  the demo pair behind 28,000 tokens: resident, and with the link at
 #              1/40 of the device's read rate                                         40 s
 #   offload    verify passes that stream, against the pinned rate                     50 s
-#   resident   Llama2-7B's shape: retrieval passes over 4,096 tokens, their gaps      40 s
+#   resident   Llama2-7B's shape: retrieval passes over 4,096 tokens, their gaps      60 s
 #   shape7b, shape13b  these shapes at 128K as on an RTX 4090: 24 GiB, 25.4 GB/s      90 s each
 #   sanitizer  some op tests under compute-sanitizer; not among the default ones
 #
@@ -145,8 +145,10 @@ for part in "${parts[@]}"; do
       resident=(generate --shape llama2-7b --random-weights --draft-shape llama-68m --device "$device" --prompt-tokens
         32768 -n 48 --seed 1 --spec hierarchy --gamma 6 --draft-gamma 1 --budget 4096 --rates "$rates" -v)
       run_part resident 120 $bin/triforce "${resident[@]}" --stats-json "$out/resident.json"
-      # Once more with a trace, for the gaps between kernels; it takes longer so.
-      run_part gaps 120 $bin/triforce "${resident[@]}" --stats-json "$out/gaps.json" --trace "$out/trace.json"
+      # Without graphs a retrieval pass is told apart from its drafts; and with a trace, for the gaps between kernels, it
+      # takes longer.
+      run_part queued 120 $bin/triforce "${resident[@]}" --no-graphs --stats-json "$out/queued.json"
+      run_part gaps 120 $bin/triforce "${resident[@]}" --no-graphs --stats-json "$out/gaps.json" --trace "$out/trace.json"
       gzip -9 -f "$out/trace.json" 2>/dev/null
       ;;
     shape7b) shape shape7b llama2-7b 130032 16 ;;

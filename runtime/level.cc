@@ -89,6 +89,17 @@ std::span<const Proposal> Level::Propose(int64_t most, uint32_t round) {
   return handed_out_;
 }
 
+std::span<const Proposal> Level::ProposeRounds(int64_t rounds, int64_t most, uint32_t round) {
+  handed_out_.clear();
+  const int64_t before = sequence_.size();
+  for (int64_t i = 0; i < rounds; ++i) RunRound(gamma_ + 1, round);
+  if (std::ssize(handed_out_) > most) {
+    handed_out_.erase(handed_out_.begin() + most, handed_out_.end());
+    Continue(before + most, {});
+  }
+  return handed_out_;
+}
+
 void Level::Continue(int64_t keep, std::span<const TokenId> more) {
   sequence_.Continue(keep, more);
   if (below_ != nullptr) below_->Continue(keep, more);

@@ -64,6 +64,9 @@ class Level final : public Proposer {
 
   // Rounds until there are `most`.
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override;
+  // So many rounds of the level's gamma, and the first `most` tokens of what they give. REQUIRES: rounds * (gamma + 1)
+  // <= LevelOptions::most.
+  std::span<const Proposal> ProposeRounds(int64_t rounds, int64_t most, uint32_t round);
   void Continue(int64_t keep, std::span<const TokenId> more) override;
 
   // The most tokens that a round tests from now on.

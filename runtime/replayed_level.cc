@@ -9,10 +9,10 @@
 
 namespace triforce {
 
-ReplayedLevel::ReplayedLevel(DeviceRounds& rounds, Session& session, Level& level, DraftVerifier* draft,
+ReplayedLevel::ReplayedLevel(DeviceRounds* rounds, Session& session, Level& level, DraftVerifier* draft,
                              DraftProposer* bottom, RoundTrace trace)
     : rounds_(rounds), session_(session), level_(level), draft_(draft), bottom_(bottom), trace_(trace) {
-  TF_CHECK((draft == nullptr) == (bottom == nullptr) && session.captures_retrieval());
+  TF_CHECK((draft == nullptr) == (bottom == nullptr) && (rounds == nullptr || session.captures_retrieval()));
 }
 
 int64_t ReplayedLevel::RoundsWithRoom(int64_t most) const {
@@ -36,8 +36,9 @@ bool ReplayedLevel::Prepare(RoundsToRun& run) {
 std::span<const Proposal> ReplayedLevel::Propose(int64_t most, uint32_t round) {
   RoundsToRun run{.rounds = RoundsWithRoom(most), .draft_gamma = level_.gamma(), .round = round};
   const int64_t begin_ns = Trace::Now();
-  if (run.rounds < 1 || !Prepare(run)) return level_.Propose(most, round);
-  const HandedOut handed_out = rounds_.Run(run);
+  if (run.rounds < 1) return level_.Propose(most, round);
+  if (rounds_ == nullptr || !Prepare(run)) return level_.ProposeRounds(run.rounds, most, round);
+  const HandedOut handed_out = rounds_->Run(run);
   const int64_t kept = std::min(most, std::ssize(handed_out.tokens));
   Conclude(handed_out, kept, run);
   const int64_t end_ns = Trace::Now();

@@ -1,5 +1,5 @@
 // ReplayedLevel: the middle level as the top level's proposer, by rounds that are replayed on the device, where that
-// can be, and by the Level itself, where not.
+// can be, and by as many rounds of the Level itself, where not: the tokens are the same.
 //
 // It hands up what a number of rounds gives that is fixed before the first of them, not a number of tokens: so the host
 // need not look at one round to know whether there is another. That each token handed up has its verifier's law at its
@@ -24,9 +24,9 @@ namespace triforce {
 
 class ReplayedLevel final : public Proposer {
  public:
-  // `level`: the middle one, above `bottom`, which drafts by `draft`, which `rounds` has; both may be null where there
-  // are no drafts.
-  ReplayedLevel(DeviceRounds& rounds, Session& session, Level& level, DraftVerifier* draft, DraftProposer* bottom,
+  // `rounds`: null where nothing stays on the device. `level`: the middle one, above `bottom`, which drafts by `draft`,
+  // which `rounds` has; both may be null where there are no drafts. REQUIRES: the level hands out kMostReplayed at once.
+  ReplayedLevel(DeviceRounds* rounds, Session& session, Level& level, DraftVerifier* draft, DraftProposer* bottom,
                 RoundTrace trace = {});
 
   // From now on: so many rounds a call; 0: as Level does, until there are as many tokens as asked for.
@@ -44,7 +44,7 @@ class ReplayedLevel final : public Proposer {
   bool Prepare(RoundsToRun& run);
   void Conclude(const HandedOut& handed_out, int64_t kept, const RoundsToRun& run);
 
-  DeviceRounds& rounds_;
+  DeviceRounds* const rounds_;
   Session& session_;
   Level& level_;
   DraftVerifier* const draft_;

@@ -70,7 +70,7 @@ class Stack {
     bottom_ = std::make_unique<DraftProposer>(*draft_, chance_, text, DraftOptions{.most = 8, .number = kBottom});
     retrieval_ = std::make_unique<RetrievalVerifier>(*session_, laws());
     middle_ = std::make_unique<Level>(bottom_.get(), *retrieval_, chance_, text,
-                                      LevelOptions{.gamma = 8, .most = 40, .number = kMiddle});
+                                      LevelOptions{.gamma = 8, .most = 72, .number = kMiddle});
     middle_->set_gamma(draft_gamma);
     if (on_device == OnDevice::kNot) return;
     rounds_ = std::make_unique<DeviceRounds>(engine, *session_, draft_.get(),
@@ -79,7 +79,7 @@ class Stack {
                                                                  .accepter = kMiddle,
                                                                  .captured = on_device == OnDevice::kReplayed,
                                                                  .laws_stay = decides});
-    replayed_ = std::make_unique<ReplayedLevel>(*rounds_, *session_, *middle_, draft_.get(), bottom_.get());
+    replayed_ = std::make_unique<ReplayedLevel>(rounds_.get(), *session_, *middle_, draft_.get(), bottom_.get());
     full_ = std::make_unique<FullVerifier>(*session_, laws());
     deciding_ = std::make_unique<DeviceVerifier>(*full_, *rounds_);
     Verifier& verifier = decides ? static_cast<Verifier&>(*deciding_) : *full_;
@@ -294,7 +294,7 @@ TEST_CASE("drawn: drafts that are replayed, and tested on the device, are those 
   CHECK(runs[0].proposers[0].tests.accepted < runs[0].proposers[0].tests.tested);
 }
 
-TEST_CASE("drawn: whole runs, adapting ones too, are the same whether rounds are replayed or queued op by op") {
+TEST_CASE("drawn: whole runs, adapting ones too, are the same whether rounds are the host's, queued or replayed") {
   constexpr int64_t kPrompt = 50, kTokens = 24;
   Engine engine(SimOptions(kTiny, kPrompt + kTokens));
   const std::vector<TokenId> prompt = Tokens(kPrompt, 320, 4);
@@ -304,17 +304,18 @@ TEST_CASE("drawn: whole runs, adapting ones too, are the same whether rounds are
       options.adapts = {
           .plain = true, .retrieval = true, .bottom = true, .below = true, .below_or_not = true, .most_gamma = 12};
     }
-    options.on_device = OnDevice::kReplayed;
-    const Generation replayed = Generated(engine, prompt, kTokens, Drawn(1), options);
-    options.on_device = OnDevice::kQueued;
-    const Generation queued = Generated(engine, prompt, kTokens, Drawn(1), options);
-    CHECK(replayed.tokens == queued.tokens);
-    CHECK(replayed.tokens != Generated(engine, prompt, kTokens, Drawn(2), options).tokens);
-    REQUIRE(replayed.proposers.size() == queued.proposers.size());
-    for (size_t i = 0; i < queued.proposers.size(); ++i) {
-      CHECK(replayed.proposers[i].tests.accepted == queued.proposers[i].tests.accepted);
-      CHECK(replayed.proposers[i].passes == queued.proposers[i].passes);
+    std::vector<Generation> runs;
+    for (const OnDevice on_device : {OnDevice::kNot, OnDevice::kQueued, OnDevice::kReplayed}) {
+      options.on_device = on_device;
+      const Generation& run = runs.emplace_back(Generated(engine, prompt, kTokens, Drawn(1), options));
+      CHECK(run.tokens == runs[0].tokens);
+      REQUIRE(run.proposers.size() == runs[0].proposers.size());
+      for (size_t i = 0; i < run.proposers.size(); ++i) {
+        CHECK(run.proposers[i].tests.accepted == runs[0].proposers[i].tests.accepted);
+        CHECK(run.proposers[i].passes == runs[0].proposers[i].passes);
+      }
     }
+    CHECK(runs[0].tokens != Generated(engine, prompt, kTokens, Drawn(2), options).tokens);
   }
 }
 

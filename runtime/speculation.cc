@@ -48,6 +48,11 @@ double DraftCost(const PlanInput& input, bool retrieval) {
   return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, input.options.budget_tokens);
 }
 
+// A row of spans, where there is a trace.
+RoundTrace RowOf(Trace* trace, const char* row, const char* name) {
+  return trace == nullptr ? RoundTrace{} : RoundTrace{trace, trace->AddRow(row), name};
+}
+
 }  // namespace
 
 std::optional<SpeculationMode> ParseSpeculationMode(std::string_view name) {
@@ -106,7 +111,7 @@ struct Speculation::Parts {
   std::unique_ptr<NgramProposer> ngram_proposer;
   std::unique_ptr<NgramDraftProposer> ngram_draft_proposer;  // of the two above
   std::unique_ptr<RetrievalVerifier> retrieval;
-  std::unique_ptr<Level> middle;           // null where there is none
+  std::unique_ptr<Level> middle;  // null where there is none
   // Null where nothing stays on the device: the two proposers of which one may stand below the top level, and who
   // tests what they hand out (null where the host does).
   std::unique_ptr<DeviceRounds> on_device;
@@ -167,10 +172,7 @@ Speculation::~Speculation() = default;
 
 void Speculation::Build(std::vector<TokenId> tokens) {
   Parts& p = *parts_;
-  const auto trace = [&](const char* row, const char* name) {
-    Trace* const to = engine_.trace();
-    return to == nullptr ? RoundTrace{} : RoundTrace{to, to->AddRow(row), name};
-  };
+  const auto trace = [&](const char* row, const char* name) { return RowOf(engine_.trace(), row, name); };
   const auto laws = [&] {
     return RowLaws(engine_.lane(), engine_.config().vocab, sampling_, session_.tokens(), session_.context_tokens());
   };
@@ -196,15 +198,21 @@ void Speculation::Build(std::vector<TokenId> tokens) {
     session_.EnableRetrieval(options_.retrieval);
     p.retrieval = std::make_unique<RetrievalVerifier>(session_, laws(), passes_);
     const int64_t most_below = options_.adapts ? std::max(options_.draft_gamma, kMostDraftGamma) : options_.draft_gamma;
-    p.middle = std::make_unique<Level>(p.bottom(), *p.retrieval, chance_, tokens,
-                                       LevelOptions{.gamma = options_.mode.bottom == Bottom::kNone ? 0 : most_below,
-                                                    .most = most_gamma_,
-                                                    .sequence = sequence_,
-                                                    .number = kMiddle,
-                                                    .trace = trace("retrieval", "retrieval pass")});
+    p.middle =
+        std::make_unique<Level>(p.bottom(), *p.retrieval, chance_, tokens,
+                                LevelOptions{.gamma = options_.mode.bottom == Bottom::kNone ? 0 : most_below,
+                                             .most = PlansRounds() ? std::max(most_gamma_, kMostReplayed) : most_gamma_,
+                                             .sequence = sequence_,
+                                             .number = kMiddle,
+                                             .trace = trace("retrieval", "retrieval pass")});
   }
   p.full = std::make_unique<FullVerifier>(session_, laws(), passes_);
-  if (StaysOnDevice()) BuildOnDevice();
+  const RoundTrace replays = PlansRounds() || StaysOnDevice() ? trace("replays", "rounds on the device") : RoundTrace{};
+  if (StaysOnDevice()) BuildOnDevice(replays);
+  if (PlansRounds()) {
+    p.replayed_level = std::make_unique<ReplayedLevel>(p.on_device.get(), session_, *p.middle, p.draft.get(),
+                                                       p.draft_proposer.get(), replays);
+  }
   if (p.middle != nullptr && p.bottom() != nullptr) p.routed = std::make_unique<RoutedProposer>(*p.upper(), *p.lower());
   Verifier& verifier = p.deciding != nullptr ? static_cast<Verifier&>(*p.deciding) : *p.full;
   p.top = std::make_unique<Level>(p.below_top(), verifier, chance_, std::move(tokens),
@@ -227,6 +235,11 @@ Round Speculation::NextRound() const {
           .draft_gamma = options_.mode.retrieval && parts_->bottom() != nullptr ? options_.draft_gamma : 0};
 }
 
+bool Speculation::PlansRounds() const {
+  return options_.mode.retrieval && engine_.lane().captures() &&
+         (options_.mode.bottom == Bottom::kNone || options_.mode.bottom == Bottom::kDraft);
+}
+
 bool Speculation::StaysOnDevice() const {
   const Bottom bottom = options_.mode.bottom;
   return options_.on_device != SpeculationOptions::OnDevice::kNot && engine_.lane().captures() &&
@@ -235,10 +248,8 @@ bool Speculation::StaysOnDevice() const {
          (bottom == Bottom::kNone || engine_.draft()->captures());
 }
 
-void Speculation::BuildOnDevice() {
+void Speculation::BuildOnDevice(const RoundTrace& trace) {
   Parts& p = *parts_;
-  Trace* const to = engine_.trace();
-  const RoundTrace trace = to == nullptr ? RoundTrace{} : RoundTrace{to, to->AddRow("replays"), "rounds on the device"};
   p.on_device = std::make_unique<DeviceRounds>(
       engine_, session_, p.draft.get(),
       DeviceRoundsOptions{.sampling = sampling_,
@@ -247,10 +258,6 @@ void Speculation::BuildOnDevice() {
                           .accepter = kMiddle,
                           .captured = options_.on_device == SpeculationOptions::OnDevice::kReplayed,
                           .laws_stay = !sampling_.greedy()});
-  if (p.middle != nullptr) {
-    p.replayed_level = std::make_unique<ReplayedLevel>(*p.on_device, session_, *p.middle, p.draft.get(),
-                                                       p.draft_proposer.get(), trace);
-  }
   if (p.draft_proposer != nullptr) {
     p.replayed_draft = std::make_unique<ReplayedDraft>(*p.on_device, *p.draft, *p.draft_proposer, trace);
   }

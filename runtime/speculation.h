@@ -104,8 +104,11 @@ class Speculation {
   struct Parts;
   void Build(std::vector<TokenId> tokens);
   Round NextRound() const;
+  // Whether a number of rounds of the middle level proposes, and not a number of tokens: where the device could take
+  // them, whether it does or the host, so that the tokens are the same.
+  bool PlansRounds() const;
   bool StaysOnDevice() const;
-  void BuildOnDevice();
+  void BuildOnDevice(const RoundTrace& trace);
   // Of the middle level, to hand out about as many tokens as a round is to propose.
   int64_t PlannedRounds(const Round& round) const;
   void NoteRound(const Round& round);

@@ -132,7 +132,7 @@ class GenerateRun {
   std::vector<std::pair<std::string, SpanShares>> Shares() const {
     std::vector<std::pair<std::string, SpanShares>> shares;
     if (engine_->trace() == nullptr) return shares;
-    for (const char* pass : {"verify pass", "retrieval pass", "draft pass"}) {
+    for (const char* pass : {"verify pass", "retrieval pass", "draft pass", "rounds on the device"}) {
       const SpanShares of_pass = SharesDuring(*engine_->trace(), pass, "compute");
       if (of_pass.spans > 0) shares.emplace_back(pass, of_pass);
     }

@@ -82,6 +82,16 @@ TF_DEVICE double SumOfShare(const Share& share, const Weight& weight) {
   return sum;
 }
 
+// The sum of a law. Most of it is 0, where filters have been, and doubles are slow on GPUs for games.
+TF_DEVICE double MassOf(const float* law, int64_t vocab, SharedMemory& shared) {
+  double sum = 0;
+  for (int x = gpu::ThreadIndex(); x < static_cast<int>(vocab); x += kThreads) {
+    const float weight = law[x];
+    if (weight != 0) sum += weight;
+  }
+  return ScanBlock(sum, shared).all;
+}
+
 // A place with a probability in proportion to its weight, never one of weight 0; -1 where all weigh 0. The running sum
 // is that of ScanBlock at the begin of each share and goes on from there; where rounding leaves no place beyond the
 // target, the last one of any weight is drawn.
@@ -125,12 +135,11 @@ TF_KERNEL(kThreads) AcceptKernel(AcceptKernelArgs args) {
   for (int64_t i = gpu::ThreadIndex(); i < args.proposals + 2; i += kThreads) args.out[i] = -1;
   gpu::SyncThreads();
   RandomCounter counter = Advance(args.counter, args.base);
-  const Share share = ShareOf(args.vocab);
   const bool writes = gpu::ThreadIndex() == 0;
   for (int64_t i = 0; i <= args.proposals; ++i) {
     const float* const p = args.laws + i * args.laws_stride;
     const auto weight = [p](int64_t x) { return static_cast<double>(p[x]); };
-    const double p_mass = ScanBlock(SumOfShare(share, weight), shared).all;
+    const double p_mass = MassOf(p, args.vocab, shared);
     if (!(p_mass > 0) || p_mass > 1e300) return;  // out[0] is -1
     int32_t handed_out;
     bool accepted = false;
@@ -138,8 +147,7 @@ TF_KERNEL(kThreads) AcceptKernel(AcceptKernelArgs args) {
       handed_out = Draw(args.vocab, NextUniform(args.seed, counter, RandomPurpose::kBonus), weight, shared);
     } else {
       const float* const q = args.proposed + i * args.proposed_stride;
-      const double q_mass =
-          ScanBlock(SumOfShare(share, [q](int64_t x) { return static_cast<double>(q[x]); }), shared).all;
+      const double q_mass = MassOf(q, args.vocab, shared);
       if (!(q_mass > 0) || q_mass > 1e300) return;
       const int64_t token = args.tokens[i];
       if (token < 0 || token >= args.vocab || !(q[token] > 0)) gpu::Trap("accept: a proposal of no weight in its law");

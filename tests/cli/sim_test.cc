@@ -52,6 +52,7 @@ TEST_CASE("a hierarchy that streams: labelled, within its limit, its kernels and
                                         "1",
                                         "--spec",
                                         "hierarchy",
+                                        "--no-graphs",
                                         "--gamma",
                                         "3",
                                         "--draft-gamma",

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "kernels/core/check.h"
+#include "kernels/core/fiber.h"
 #include "offload/draft_plan.h"
 #include "runtime/draft_model.h"
-#include "kernels/core/fiber.h"
 #include "runtime/forward.h"
 #include "runtime/passes.h"
 

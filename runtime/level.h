@@ -98,9 +98,9 @@ class Level final : public Proposer {
   const int64_t vocab_;
   int64_t gamma_;
   FollowedSequence sequence_;
-  std::vector<float> laws_;           // [most, vocab]: those of handed_out_, one behind the other
-  std::vector<Proposal> handed_out_;  // since the last call
-  std::vector<TokenId> told_;         // their tokens, for below_
+  std::vector<float> laws_;              // [most, vocab]: those of handed_out_, one behind the other
+  std::vector<Proposal> handed_out_;     // since the last call
+  std::vector<TokenId> told_;            // their tokens, for below_
   std::vector<WeightedToken> residual_;  // what is drawn from
   RoundCounters counters_;
   LevelStats stats_;

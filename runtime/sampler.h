@@ -7,10 +7,10 @@
 
 #include "kernels/core/arena.h"
 #include "kernels/core/device.h"
+#include "kernels/core/random.h"
 #include "kernels/core/tensor.h"
 #include "models/token_id.h"
 #include "runtime/penaliser.h"
-#include "kernels/core/random.h"
 #include "runtime/sampling_options.h"
 #include "runtime/token_history.h"
 

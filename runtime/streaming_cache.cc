@@ -23,7 +23,8 @@ StreamingCache::StreamingCache(const StreamingCacheContext& context)
       began_at_(context.draft.sink_tokens),
       first_recent_(context.draft.sink_tokens) {
   // A pass that begins among the sinks stays in the first window, so that none is turned before it is kept.
-  TF_CHECK(sink_tokens() % kKeyTile == 0 && context.draft.cache_tokens >= kDraftRows && recent_tokens() + kDraftRollback + kKeyTile + kDraftRows <= RecentPlaces(),
+  TF_CHECK(sink_tokens() % kKeyTile == 0 && context.draft.cache_tokens >= kDraftRows &&
+               recent_tokens() + kDraftRollback + kKeyTile + kDraftRows <= RecentPlaces(),
            "{} and {}", sink_tokens(), context.draft.cache_tokens);
   Arena sizes;
   Cut(sizes);

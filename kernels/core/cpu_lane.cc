@@ -187,9 +187,8 @@ void CpuLane::ThreadMain() {
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // throttled copies end on time, and not 50 us later
   std::unique_lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] {
-      return stop_ || (finished_ < queued_ && !taking_ && (started_ || !options_.on_demand));
-    });
+    work_.wait(lock,
+               [this] { return stop_ || (finished_ < queued_ && !taking_ && (started_ || !options_.on_demand)); });
     if (finished_ == queued_) return;
     TakeTasks(lock);
   }

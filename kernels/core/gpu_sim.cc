@@ -99,8 +99,13 @@ class Grid {
     std::memset(shared, kNanByte, shared_bytes_);
     for (int i = 0; i < Count(); ++i) {
       Thread& t = threads_[i];
-      t.place = {i,     Count(),     block % shape_.x, block / shape_.x % shape_.y, block / shape_.x / shape_.y,
-                 shape_, static_cast<std::byte*>(shared)};
+      t.place = {i,
+                 Count(),
+                 block % shape_.x,
+                 block / shape_.x % shape_.y,
+                 block / shape_.x / shape_.y,
+                 shape_,
+                 static_cast<std::byte*>(shared)};
       t.ended = false;
       t.waiting = {};
       t.copies.clear();
@@ -163,10 +168,11 @@ class Grid {
     for (const Thread& t : threads_) {
       if (t.ended) continue;
       if (first == nullptr) first = &t;
-      if (!IsBlockBarrier(t.waiting)) Fault(fmt::format("some threads of a warp never come to the {}", Where(t.waiting)));
+      if (!IsBlockBarrier(t.waiting))
+        Fault(fmt::format("some threads of a warp never come to the {}", Where(t.waiting)));
       if (!Same(t.waiting, first->waiting)) {
-        Fault(fmt::format("threads of one block wait at two places: {} and {}", Where(first->waiting),
-                          Where(t.waiting)));
+        Fault(
+            fmt::format("threads of one block wait at two places: {} and {}", Where(first->waiting), Where(t.waiting)));
       }
     }
     for (const Thread& t : threads_) {
@@ -210,7 +216,8 @@ void Grid::MakeFiber(size_t index) {
 }
 
 void CheckAligned(const void* p, const char* what) {
-  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) running->Fault(fmt::format("{} of an address that is not aligned", what));
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0)
+    running->Fault(fmt::format("{} of an address that is not aligned", what));
 }
 
 float ElementOf(uint32_t word, int half, float (*widen)(uint16_t)) {
@@ -227,7 +234,8 @@ template <bool kTransposed>
 void PerformLoadMatrix(void* const* lanes) {
   const auto element = [&](int matrix, int row, int column) {
     uint16_t bits;
-    std::memcpy(&bits, static_cast<const std::byte*>(static_cast<MatrixRows*>(lanes[8 * matrix + row])->row) + 2 * column,
+    std::memcpy(&bits,
+                static_cast<const std::byte*>(static_cast<MatrixRows*>(lanes[8 * matrix + row])->row) + 2 * column,
                 sizeof(bits));
     return static_cast<uint32_t>(bits);
   };
@@ -279,7 +287,8 @@ uint32_t Ballot(bool predicate, Site site) {
       "vote", &mine,
       [](void* const* lanes) {
         uint32_t votes = 0;
-        for (int i = 0; i < kWarpThreads; ++i) votes |= static_cast<uint32_t>(static_cast<Vote*>(lanes[i])->predicate) << i;
+        for (int i = 0; i < kWarpThreads; ++i)
+          votes |= static_cast<uint32_t>(static_cast<Vote*>(lanes[i])->predicate) << i;
         for (int i = 0; i < kWarpThreads; ++i) static_cast<Vote*>(lanes[i])->result = votes;
       },
       site);
@@ -333,7 +342,8 @@ void PerformMma(void* const* lanes, float (*widen)(uint16_t bits)) {
     }
   }
   for (int row = 0; row < 16; ++row) {
-    for (int column = 0; column < 8; ++column) of(row % 8 * 4 + column / 2).c[row / 8 * 2 + column % 2] = sums[row][column];
+    for (int column = 0; column < 8; ++column)
+      of(row % 8 * 4 + column / 2).c[row / 8 * 2 + column % 2] = sums[row][column];
   }
 }
 

@@ -1,4 +1,5 @@
-// The simulator finds what it is there for: each mistake below is one that a kernel could have and a GPU would not name.
+// The simulator finds what it is there for: each mistake below is one that a kernel could have and a GPU would not
+// name.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -32,7 +33,8 @@ class Gpu {
 
 // out[block] = the sum of the block's values, by halves.
 template <bool kWithBarrier>
-TF_KERNEL(kThreads) SumKernel(const int32_t* values, int32_t* out) {
+TF_KERNEL(kThreads)
+SumKernel(const int32_t* values, int32_t* out) {
   int32_t* const sums = gpu::Shared<int32_t>();
   const int i = gpu::ThreadIndex();
   sums[i] = values[gpu::BlockX() * kThreads + i];
@@ -52,8 +54,8 @@ bool SumsAreRight(uint64_t seed) {
   int32_t* const out = gpu.New<int32_t>(kBlocks);
   std::iota(values, values + kBlocks * kThreads, 1);
   gpu::SetSimSeed(seed);
-  Launch<SumKernel<kWithBarrier>>(gpu.lane(), "sum",
-                                  {.x = kBlocks, .threads = kThreads, .shared_bytes = kThreads * 4}, values, out);
+  Launch<SumKernel<kWithBarrier>>(gpu.lane(), "sum", {.x = kBlocks, .threads = kThreads, .shared_bytes = kThreads * 4},
+                                  values, out);
   for (int b = 0; b < kBlocks; ++b) {
     if (out[b] != std::accumulate(values + b * kThreads, values + (b + 1) * kThreads, 0)) return false;
   }
@@ -72,7 +74,8 @@ TEST_CASE("simulator: a reduction is right whatever the order of threads, and wr
 // Twice: warps put their sums into shared memory, threads add them up. out[round] = the sum of round + ThreadIndex().
 constexpr int kManyThreads = 512;
 template <bool kWithBarrier>
-TF_KERNEL(kManyThreads) TwoSumsKernel(int32_t* out) {
+TF_KERNEL(kManyThreads)
+TwoSumsKernel(int32_t* out) {
   int32_t* const warps = gpu::Shared<int32_t>();
   for (int round = 0; round < 2; ++round) {
     int32_t sum = round + gpu::ThreadIndex();
@@ -155,7 +158,8 @@ TEST_CASE("simulator: barriers and collective calls that not all threads come to
 }
 
 template <int kPending>
-TF_KERNEL(kThreads) CopyAsyncKernel(const float* from, float* to) {
+TF_KERNEL(kThreads)
+CopyAsyncKernel(const float* from, float* to) {
   const int i = gpu::ThreadIndex();
   for (int group = 0; group < 2; ++group) {
     gpu::CopyAsync16(gpu::Shared<float>() + (group * kThreads + i) * 4, from + (group * kThreads + i) * 4, i != 5);
@@ -189,7 +193,8 @@ TEST_CASE("simulator: what was copied asynchronously is there behind its wait, a
 
 // C = A * B for A [16, 16] and B [16, 8] in memory, the fragments put together by the manual's tables.
 template <int kWrongRow, bool kByMatrixLoads>
-TF_KERNEL(32) MmaKernel(const F16* a, const F16* b, float* c) {
+TF_KERNEL(32)
+MmaKernel(const F16* a, const F16* b, float* c) {
   const int g = gpu::LaneIndex() / 4, t = gpu::LaneIndex() % 4;
   const auto pair = [](F16 lo, F16 hi) { return lo.bits | static_cast<uint32_t>(hi.bits) << 16; };
   uint32_t fa[4], fb[4];

@@ -131,8 +131,7 @@ void Matmul(CudaLane& lane, const MatmulArgs& args) {
   const float one = 1, zero = 0;
   lane.BeginSpan();
   Require(cublasLtMatmul(choice.handle, &product.operation, &one, args.b, &product.b, args.a, &product.a, &zero,
-                         args.out, &product.out, args.out, &product.out, &choice.algorithm, nullptr, 0,
-                         stream),
+                         args.out, &product.out, args.out, &product.out, &choice.algorithm, nullptr, 0, stream),
           "a product");
   lane.EndSpan("matmul");
 }

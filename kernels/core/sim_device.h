@@ -17,8 +17,7 @@ namespace triforce {
 class SimDevice final : public Device {
  public:
   // Its lanes leave spans in `trace`, if that is not null.
-  explicit SimDevice(int64_t memory_limit_bytes, Trace* trace = nullptr)
-      : memory_(memory_limit_bytes), trace_(trace) {}
+  explicit SimDevice(int64_t memory_limit_bytes, Trace* trace = nullptr) : memory_(memory_limit_bytes), trace_(trace) {}
 
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return "cuda:sim"; }

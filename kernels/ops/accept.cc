@@ -16,9 +16,9 @@ namespace {
 void Check(const AcceptArgs& args) {
   const int64_t proposals = args.tokens.dim(0);
   for (const auto& [t, rows] : {std::pair{args.laws, proposals + 1}, {args.proposed, proposals}}) {
-    TF_CHECK(t.rank() == 2 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == rows &&
-                 t.dim(1) == args.laws.dim(1),
-             "{}, {} proposals", t.ToString(), proposals);
+    TF_CHECK(
+        t.rank() == 2 && t.dtype() == DType::kF32 && t.dense_rows() && t.dim(0) == rows && t.dim(1) == args.laws.dim(1),
+        "{}, {} proposals", t.ToString(), proposals);
   }
   for (const auto& [t, count] : {std::pair{args.tokens, proposals}, {args.out, proposals + 2}}) {
     TF_CHECK(t.rank() == 1 && t.dtype() == DType::kI32 && t.dense() && t.dim(0) == count, "{}", t.ToString());

@@ -39,7 +39,8 @@ TEST_CASE("accept equals its reference: laws that agree, that differ, that share
       for (int run = 0; run < runs; ++run) {
         const int64_t proposals = run % 7;
         const TensorView p = Laws(test, proposals + 1, vocab, run + 1);
-        const TensorView q = run % 3 == 0 ? p.Slice(0, 0, proposals) : Laws(test, proposals, vocab, run % 3 == 1 ? run + 1 : run + 99);
+        const TensorView q =
+            run % 3 == 0 ? p.Slice(0, 0, proposals) : Laws(test, proposals, vocab, run % 3 == 1 ? run + 1 : run + 99);
         const TensorView tokens = Tokens(test, q, run);
         const TensorView out = test.From(std::vector<int32_t>(proposals + 2, 7));
         const TensorView expected = test.From(std::vector<int32_t>(proposals + 2, 7));

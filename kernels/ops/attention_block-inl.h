@@ -54,9 +54,8 @@ Block<T> BlockOf(const KvView& kv, int64_t entry, int64_t tokens, int64_t next) 
   block.head_dim = kv.head_dim();
   if (next >= kv.entries()) next = entry;
   for (int64_t tile = 0; tile < kRunTiles; ++tile) {
-    block.next[tile] = kv.scattered()
-                           ? reinterpret_cast<const T*>(kv.tiles.as<int64_t>()[next * kBlockTiles + tile])
-                           : KeysOf<T>(kv, next) + tile * kKeyTile * block.head_dim;
+    block.next[tile] = kv.scattered() ? reinterpret_cast<const T*>(kv.tiles.as<int64_t>()[next * kBlockTiles + tile])
+                                      : KeysOf<T>(kv, next) + tile * kKeyTile * block.head_dim;
   }
   if (kv.scattered()) {
     block.scattered = true;
@@ -135,8 +134,8 @@ HWY_INLINE void ForGroups(int queries, const F& f) {
   }
 }
 
-// scores[r][key] = scale * q[r].key for the keys of one tile; scores' rows are kKvBlock apart. Meanwhile the tile `ahead`
-// is asked for.
+// scores[r][key] = scale * q[r].key for the keys of one tile; scores' rows are kKvBlock apart. Meanwhile the tile
+// `ahead` is asked for.
 template <int kQueries, typename T>
 HWY_INLINE void TileScores(const float* const* q, const T* HWY_RESTRICT keys, const T* ahead, int64_t head_dim,
                            float scale, float* HWY_RESTRICT scores) {
@@ -175,8 +174,7 @@ HWY_INLINE void Scores(const Tile& tile, int queries, const Block<T>& block, int
       for (int64_t t = begin; t < end; ++t) {
         // What comes a run later: behind the keys, the first values.
         const int64_t ahead = t + kRunTiles;
-        const T* const asked =
-            ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)];
+        const T* const asked = ahead < tiles ? block.keys[ahead] : block.values[std::min(ahead - tiles, tiles - 1)];
         // No sequence that the processor would know of by itself: values are asked for beside their keys.
         if (first == 0 && block.scattered) PrefetchTile(block.values[t], block.head_dim);
         TileScores<kQueries>(tile.q + first, block.keys[t], asked, block.head_dim, scale,

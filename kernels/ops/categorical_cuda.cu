@@ -8,8 +8,8 @@
 
 #include "kernels/core/gpu_launch.h"
 #include "kernels/core/random.h"
-#include "kernels/ops/device_counter.h"
 #include "kernels/ops/categorical.h"
+#include "kernels/ops/device_counter.h"
 
 namespace triforce {
 namespace {
@@ -103,8 +103,8 @@ void CategoricalCuda(CudaLane& lane, const CategoricalArgs& args) {
                             {.x = args.probabilities.dim(0),
                              .threads = threads,
                              .shared_bytes = threads / gpu::kWarpThreads * static_cast<int64_t>(sizeof(double))},
-                            args.probabilities.as<float>(), args.probabilities.stride(0), count,
-                            source, args.without, args.out.as<int32_t>());
+                            args.probabilities.as<float>(), args.probabilities.stride(0), count, source, args.without,
+                            args.out.as<int32_t>());
 }
 
 }  // namespace triforce

@@ -125,8 +125,8 @@ void KeepTopP(float* weights, int64_t count, float top_p, TopPScratch& scratch) 
   double sum = 0;
   int bin = TopPScratch::kBins - 1;
   for (; bin > 0 && sum + scratch.sums[bin] < top_p * total; --bin) sum += scratch.sums[bin];
-  int32_t* const end = std::partition(candidates, candidates + n,
-                                      [&](int32_t id) { return TopPScratch::BinOf(weights[id]) == bin; });
+  int32_t* const end =
+      std::partition(candidates, candidates + n, [&](int32_t id) { return TopPScratch::BinOf(weights[id]) == bin; });
   std::sort(candidates, end,
             [&](int32_t a, int32_t b) { return weights[a] != weights[b] ? weights[a] > weights[b] : a < b; });
   int32_t last = candidates[0];

@@ -40,7 +40,7 @@ TEST_CASE("hand_out: tokens, laws and numbers of several rounds, behind one anot
     round({3, 6, 7, 8, 9});
     CHECK(ReadLongs(test, state) == std::vector<int64_t>{5, 2, 0, 8, 106, 8, 206, 1005, 2005});
     CHECK(test.ReadInts(last) == std::vector<int32_t>{8, 9});
-    round({-1, 6, 7, 8, 9});   // no law: nothing happens
+    round({-1, 6, 7, 8, 9});  // no law: nothing happens
     round({0, -1, 7, 8, 9});  // nothing could be drawn: the same
     CHECK(ReadLongs(test, state) == std::vector<int64_t>{5, 2, 2, 8, 106, 8, 206, 1005, 2005});
     CHECK(test.ReadInts(last) == std::vector<int32_t>{8, 9});

@@ -16,7 +16,7 @@ struct Appended {
   const float* values;  // [rows, kv_heads, head_dim]
   int64_t values_stride;
   const int64_t* base;  // added to `position`, if there is one
-  int64_t position;  // of row 0
+  int64_t position;     // of row 0
   int64_t rows;
   T* blocks;  // [entries, 2, kKvBlock * head_dim]
   int64_t first_entry, entries;

@@ -20,8 +20,8 @@ void Check(const KvGatherArgs& args) {
            "from {}, to {}", args.from.blocks.ToString(), args.to.blocks.ToString());
   TF_CHECK(args.order.rank() == 2 && args.order.dtype() == DType::kI32 && args.order.dense() &&
                args.order.dim(0) == args.from.kv_heads && args.chunks <= args.order.dim(1) && args.chunks >= 0 &&
-               args.chunk_tokens >= kKeyTile && args.chunk_tokens % kKeyTile == 0 && kKvBlock % args.chunk_tokens == 0 &&
-               args.chunks * args.chunk_tokens <= args.from.end_position(),
+               args.chunk_tokens >= kKeyTile && args.chunk_tokens % kKeyTile == 0 &&
+               kKvBlock % args.chunk_tokens == 0 && args.chunks * args.chunk_tokens <= args.from.end_position(),
            "order {}, {} chunks", args.order.ToString(), args.chunks);
 }
 

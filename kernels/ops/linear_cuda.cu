@@ -81,20 +81,21 @@ void LaunchFewRowsF32(CudaLane& lane, const LinearArgs& args) {
 
 // Columns of a block, in pieces of 8: half a panel, or fewer, so that there are blocks for three quarters of the
 // multiprocessors. (An H100 reads 2.57 TB/s by half panels where it reads 2.32 by whole ones: 1 row, 4096 x 11008.)
-int ChunksOfBlock(int64_t panels, int multiprocessors) {
-  return panels * 2 * 4 < int64_t{3} * multiprocessors ? 2 : 4;
-}
+int ChunksOfBlock(int64_t panels, int multiprocessors) { return panels * 2 * 4 < int64_t{3} * multiprocessors ? 2 : 4; }
 
 template <typename T, int kChunks, int kTiles, bool kDirect>
 void LaunchChunks(CudaLane& lane, int64_t panels, const FewRowsArgs<T>& args) {
   using Shape = FewRowsShape<kChunks, kTiles, kDirect>;
   Launch<FewRowsKernel<T, kChunks, kTiles, kDirect>>(
-      lane, "linear", {.x = panels * Shape::kParts, .threads = kFewThreads, .shared_bytes = Shape::kSharedBytes, .starts_early = true}, args);
+      lane, "linear",
+      {.x = panels * Shape::kParts, .threads = kFewThreads, .shared_bytes = Shape::kSharedBytes, .starts_early = true},
+      args);
 }
 
 template <typename T, int kTiles, bool kDirect>
 void LaunchFewRows(CudaLane& lane, int64_t panels, const FewRowsArgs<T>& args) {
-  if (ChunksOfBlock(panels, lane.multiprocessors()) == 4) return LaunchChunks<T, 4, kTiles, kDirect>(lane, panels, args);
+  if (ChunksOfBlock(panels, lane.multiprocessors()) == 4)
+    return LaunchChunks<T, 4, kTiles, kDirect>(lane, panels, args);
   return LaunchChunks<T, 2, kTiles, kDirect>(lane, panels, args);
 }
 
@@ -110,7 +111,8 @@ void FewRows(CudaLane& lane, const LinearArgs& args) {
   const int tiles = rows <= kTileRows ? 1 : rows <= 2 * kTileRows ? 2 : 4;
   const int64_t count = (inputs + kStepInputs - 1) / kStepInputs * tiles * gpu::kWarpThreads;
   auto* const packed = reinterpret_cast<gpu::Words4*>(lane.Scratch(count * int64_t{sizeof(gpu::Words4)}));
-  Launch<PackRowsKernel<T>>(lane, "linear: x", {.x = (count + kThreads - 1) / kThreads, .threads = kThreads, .starts_early = true}, x,
+  Launch<PackRowsKernel<T>>(lane, "linear: x",
+                            {.x = (count + kThreads - 1) / kThreads, .threads = kThreads, .starts_early = true}, x,
                             args.x.stride(0), rows, inputs, tiles, packed, count);
   few.x = packed;
   switch (tiles) {

@@ -56,11 +56,10 @@ WindowKernel(WindowWork<T> work) {
     if (at.place < 0 || at.place >= kKvBlock) gpu::Trap("streaming_window: a token that has no place in the cache");
     const bool writes = gpu::ThreadIndex() == 0;
     if (entry == 0 && writes) work.of_rows[2 * row] = at.visible, work.of_rows[2 * row + 1] = at.place;
-    int64_t* const tiles =
-        work.tiles + layer * work.tiles_of_layer + row * work.tiles_of_row + kv_head * kBlockTiles;
+    int64_t* const tiles = work.tiles + layer * work.tiles_of_layer + row * work.tiles_of_row + kv_head * kBlockTiles;
     for (int64_t i = gpu::ThreadIndex(); i < kBlockTiles; i += kThreads) {
       const int64_t recent = at.tile + i - sink_tiles;
-      const int64_t tile = i < sink_tiles           ? at.window % 2 * sink_tiles + i
+      const int64_t tile = i < sink_tiles         ? at.window % 2 * sink_tiles + i
                            : recent < kBlockTiles ? recent
                                                   : kBlockTiles - 1;
       tiles[i] = reinterpret_cast<int64_t>(keys + tile * kKeyTile * work.head_dim);

@@ -56,8 +56,8 @@ struct Bench {
 
 constexpr int64_t kHeads = 32;
 constexpr int64_t kHeadDim = 128;
-constexpr int64_t kTokens = 127 * 1024;       // a Llama2-7B's at 128K
-constexpr double kRunSeconds = 0.02;          // of one timing
+constexpr int64_t kTokens = 127 * 1024;        // a Llama2-7B's at 128K
+constexpr double kRunSeconds = 0.02;           // of one timing
 constexpr int64_t kWeightBytes = 400'000'000;  // that a layer's copies are as large as: beyond any cache
 
 class OpsBench {
@@ -119,9 +119,11 @@ class OpsBench {
     benches_.push_back({std::move(name), limit, amount, wanted, std::move(queue)});
   }
   // One of several equal works after another, so that none finds its bytes in a cache.
-  void AddInTurn(std::string name, Limit limit, double amount, double wanted, std::vector<std::function<void()>> works) {
+  void AddInTurn(std::string name, Limit limit, double amount, double wanted,
+                 std::vector<std::function<void()>> works) {
     auto next = std::make_shared<size_t>(0);
-    Add(std::move(name), limit, amount, wanted, [works = std::move(works), next] { works[(*next)++ % works.size()](); });
+    Add(std::move(name), limit, amount, wanted,
+        [works = std::move(works), next] { works[(*next)++ % works.size()](); });
   }
 
   static double Now() {
@@ -185,8 +187,9 @@ class OpsBench {
               AttentionPartial(*lane_, args, partials);
               AttentionMerge(*lane_, {partials, kHeads, 0, state, true, true});
             });
-        Add("merge alone, " + shape, Limit::kNone, 0, 0,
-            [=, this] { AttentionMerge(*lane_, {partials, kHeads, 0, state, true, true}); });
+        Add("merge alone, " + shape, Limit::kNone, 0, 0, [=, this] {
+          AttentionMerge(*lane_, {partials, kHeads, 0, state, true, true});
+        });
       }
     }
   }
@@ -203,10 +206,13 @@ class OpsBench {
       int64_t in, out;
       double wanted;
     };
-    for (const Shape& s :
-         {Shape{LinearForm::kPlain, 4096, 11008, 0.8}, {LinearForm::kPlain, 5120, 13824, 0.8},
-          {LinearForm::kPlain, 4096, 12288, 0}, {LinearForm::kPlain, 4096, 4096, 0},
-          {LinearForm::kGated, 4096, 11008, 0}, {LinearForm::kPlain, 11008, 4096, 0}, {LinearForm::kPlain, 4096, 32000, 0}}) {
+    for (const Shape& s : {Shape{LinearForm::kPlain, 4096, 11008, 0.8},
+                           {LinearForm::kPlain, 5120, 13824, 0.8},
+                           {LinearForm::kPlain, 4096, 12288, 0},
+                           {LinearForm::kPlain, 4096, 4096, 0},
+                           {LinearForm::kGated, 4096, 11008, 0},
+                           {LinearForm::kPlain, 11008, 4096, 0},
+                           {LinearForm::kPlain, 4096, 32000, 0}}) {
       std::vector<LinearWeight> weights;
       do weights.push_back(Weight(s.form, s.in, s.out));
       while (static_cast<int64_t>(weights.size()) * weights[0].panels.bytes() < kWeightBytes);
@@ -245,8 +251,9 @@ class OpsBench {
     AddInTurn("chunk_scores and chunk_select, 512 of 16256 chunks x 32 heads", Limit::kNone, 0, 150, both);
     AddInTurn("chunk_shares, 16 rows, 16256 chunks x 32 heads of 128", Limit::kRead, bytes, 0, share);
     const TensorView order = Zeros(DType::kI32, {kHeads, chunks});
-    Add("chunk_ranking, 16256 chunks x 32 heads", Limit::kNone, 0, 0,
-        [=, this] { ChunkRanking(*lane_, {scores, chunks, order}); });
+    Add("chunk_ranking, 16256 chunks x 32 heads", Limit::kNone, 0, 0, [=, this] {
+      ChunkRanking(*lane_, {scores, chunks, order});
+    });
     const KvView kv = NewKv(kHeads, kTokens, kHeadDim);
     Add("chunk_means, 16256 chunks x 32 heads of 128", Limit::kRead, static_cast<double>(kv.blocks.bytes()) / 2, 0,
         [=, this, to = means[0]] {
@@ -341,7 +348,8 @@ int Main(int argc, char** argv) {
   app.add_option("--only", only, "only ops whose name has this in it");
   CLI11_PARSE(app, argc, argv);
   const nlohmann::json report = OpsBench(device, rounds, only).Run();
-  if (!json.empty() && !(std::ofstream(json) << report.dump(1) << "\n")) throw Error(ErrorKind::kIo, json, "cannot be written");
+  if (!json.empty() && !(std::ofstream(json) << report.dump(1) << "\n"))
+    throw Error(ErrorKind::kIo, json, "cannot be written");
   return 0;
 }
 

@@ -1,7 +1,7 @@
 """Reads and writes safetensors files: eight bytes of header length, a JSON header, the tensors' bytes.
 
 Format: the safetensors README (header of name -> dtype, shape, data_offsets). Own code, so that a machine with PyTorch alone,
-without even NumPy, can train: a GPU machine need not reach a package registry.
+without even NumPy, can train: a GPU machine needs no network.
 """
 
 import ctypes

@@ -90,6 +90,18 @@ void DeviceRounds::QueueDraw(const TensorView& law, int64_t i, const TensorView&
                       .without = lawless});
 }
 
+void DeviceRounds::QueueTest(const TensorView& logits, const TensorView& proposed, const TensorView& tokens,
+                             const RandomCounter& first, const TensorView& base, const TensorView& decided) {
+  FilteredSoftmax(lane_, {logits, options_.sampling.filter, logits});
+  Accept(lane_, {.laws = logits,
+                 .proposed = proposed,
+                 .tokens = tokens,
+                 .seed = options_.sampling.seed,
+                 .first = first,
+                 .out = decided,
+                 .base = base});
+}
+
 void DeviceRounds::QueueHandOut(const TensorView& decided, const TensorView& laws) {
   HandOut(lane_, {.decided = decided,
                   .laws = laws,
@@ -111,15 +123,10 @@ void DeviceRounds::QueueTestedRound(const RoundsToRun& run) {
   }
   const TensorView laws =
       session_.RetrievalPassOnDevice(From(ids_, 1, drafts + 1), From(state_, kPosition, 2), run.ahead);
-  FilteredSoftmax(lane_, {laws, options_.sampling.filter, laws});
   const TensorView decided = From(decided_, 0, drafts + 2);
-  Accept(lane_, {.laws = laws,
-                 .proposed = From(proposed_, 0, drafts),
-                 .tokens = From(ids_, 2, drafts),
-                 .seed = options_.sampling.seed,
-                 .first = {.sequence = options_.sequence, .round = 0, .level = options_.accepter, .index = 0},
-                 .out = decided,
-                 .base = From(state_, kAccepterCounter, 2)});
+  QueueTest(laws, From(proposed_, 0, drafts), From(ids_, 2, drafts),
+            {.sequence = options_.sequence, .round = 0, .level = options_.accepter, .index = 0},
+            From(state_, kAccepterCounter, 2), decided);
   QueueHandOut(decided, laws);
 }
 
@@ -165,14 +172,8 @@ HandedOut DeviceRounds::Run(const RoundsToRun& run) {
 
 Decided DeviceRounds::Decide(const TensorView& logits, int64_t proposals, const RandomCounter& first) {
   TF_CHECK(options_.laws_stay && proposals >= 1 && proposals <= host_state_[kHandedOut], "{} proposals", proposals);
-  FilteredSoftmax(lane_, {logits, options_.sampling.filter, logits});
   const TensorView tested = From(tested_, 0, proposals + 2);
-  Accept(lane_, {.laws = logits,
-                 .proposed = From(law_rows_, 0, proposals),
-                 .tokens = From(tokens_, 0, proposals),
-                 .seed = options_.sampling.seed,
-                 .first = first,
-                 .out = tested});
+  QueueTest(logits, From(law_rows_, 0, proposals), From(tokens_, 0, proposals), first, TensorView(), tested);
   std::vector<int32_t>& decided = host_accepted_;  // of a round that is over
   lane_.Copy(decided.data(), tested.data(), tested.bytes(), "decision");
   lane_.Synchronize();

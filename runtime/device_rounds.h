@@ -98,6 +98,9 @@ class DeviceRounds {
   TensorView QueueDraftPass(int64_t first, int64_t end);
   // `lawless`: the token where there is no law.
   void QueueDraw(const TensorView& law, int64_t i, const TensorView& counter, const TensorView& out, int32_t lawless);
+  // Makes laws of `logits`, where they are, and tests `tokens`, drawn from the laws `proposed`, as Accept does.
+  void QueueTest(const TensorView& logits, const TensorView& proposed, const TensorView& tokens,
+                 const RandomCounter& first, const TensorView& base, const TensorView& decided);
   void QueueHandOut(const TensorView& decided, const TensorView& laws);
   // Null where it has to be captured first.
   const Graph* Find(const Kind& kind) const;

@@ -2,11 +2,10 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "kernels/core/check.h"
+#include "models/json_file.h"
 #include "runtime/device_testing.h"
 
 namespace triforce {
@@ -19,24 +18,14 @@ std::string TemporaryFolder() {
   return folder == nullptr ? "/tmp" : folder;
 }
 
-// Another number in the place of the one that `key` has.
-void Set(std::string& config, const std::string& key, const std::string& value) {
-  const size_t at = config.find("\"" + key + "\":");
-  TF_CHECK(at != std::string::npos);
-  const size_t begin = config.find_first_of("0123456789", at), end = config.find_first_not_of("0123456789", begin);
-  config.replace(begin, end - begin, value);
-}
-
 }  // namespace
 
 LongModel::LongModel(const std::string& model, bool one_layer) {
-  std::ifstream in(model + "/config.json");
-  std::stringstream text;
-  text << in.rdbuf();
-  std::string config = text.str();
-  Set(config, "max_position_embeddings", "4096");
-  if (one_layer) Set(config, "num_hidden_layers", "1");
-  directory_.Write("config.json", config);
+  const std::string path_of_config = model + "/config.json";
+  nlohmann::json config = ParseJson(ReadFile(path_of_config), path_of_config);
+  config.at("max_position_embeddings") = 4096;
+  if (one_layer) config.at("num_hidden_layers") = 1;
+  directory_.Write("config.json", config.dump());
   std::filesystem::copy_file(model + "/model.safetensors", path() + "/model.safetensors");
 }
 

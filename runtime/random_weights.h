@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/core/dtype.h"
+#include "models/token_id.h"
 #include "runtime/weight_source.h"
 
 namespace triforce {
@@ -40,5 +41,9 @@ class RandomWeights final : public WeightSource {
   const ModelConfig config_;
   mutable std::map<double, std::vector<F16>> blocks_;  // by the numbers' deviation, made as they are needed
 };
+
+// Ids of the vocabulary to go on from, always the same ones, since there is no tokenizer; the first is the one that
+// texts begin with, if there is one.
+std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config);
 
 }  // namespace triforce

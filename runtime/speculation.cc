@@ -235,17 +235,17 @@ Round Speculation::NextRound() const {
           .draft_gamma = options_.mode.retrieval && parts_->bottom() != nullptr ? options_.draft_gamma : 0};
 }
 
-bool Speculation::PlansRounds() const {
-  return options_.mode.retrieval && engine_.lane().captures() &&
-         (options_.mode.bottom == Bottom::kNone || options_.mode.bottom == Bottom::kDraft);
+bool Speculation::DeviceKnowsMode() const {
+  const Bottom bottom = options_.mode.bottom;
+  return engine_.lane().captures() && (bottom == Bottom::kNone || bottom == Bottom::kDraft);
 }
 
+bool Speculation::PlansRounds() const { return options_.mode.retrieval && DeviceKnowsMode(); }
+
 bool Speculation::StaysOnDevice() const {
-  const Bottom bottom = options_.mode.bottom;
-  return options_.on_device != SpeculationOptions::OnDevice::kNot && engine_.lane().captures() &&
-         (bottom == Bottom::kNone || bottom == Bottom::kDraft) && &passes_ == &PassesAlone() &&
+  return DeviceKnowsMode() && options_.on_device != SpeculationOptions::OnDevice::kNot && &passes_ == &PassesAlone() &&
          !sampling_.penalises() && (!options_.mode.retrieval || session_.captures_retrieval()) &&
-         (bottom == Bottom::kNone || engine_.draft()->captures());
+         (options_.mode.bottom == Bottom::kNone || engine_.draft()->captures());
 }
 
 void Speculation::BuildOnDevice(const RoundTrace& trace) {

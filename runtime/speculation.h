@@ -104,6 +104,8 @@ class Speculation {
   struct Parts;
   void Build(std::vector<TokenId> tokens);
   Round NextRound() const;
+  // Whether rounds below the top level could stay on the device, as far as device and mode go.
+  bool DeviceKnowsMode() const;
   // Whether a number of rounds of the middle level proposes, and not a number of tokens: where the device could take
   // them, whether it does or the host, so that the tokens are the same.
   bool PlansRounds() const;

@@ -32,7 +32,7 @@ ModelConfig ReadModelConfig(const ModelSource& model) {
 }
 
 ModelShape ReadModelShape(const ModelSource& model) {
-  return model.random() ? ShapeNamed(model.random_shape) : OpenWeights(model)->shape();
+  return OpenWeights(model)->shape();
 }
 
 }  // namespace triforce

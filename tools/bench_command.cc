@@ -16,6 +16,7 @@
 #include "models/config.h"
 #include "models/output_file.h"
 #include "models/tokenizer.h"
+#include "runtime/random_weights.h"
 #include "tools/bench_conditions.h"
 #include "tools/bench_csv.h"
 #include "tools/bench_json.h"

@@ -12,10 +12,10 @@
 
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
-#include "kernels/core/random.h"
 #include "models/json_file.h"
 #include "models/output_file.h"
 #include "offload/plan_json.h"
+#include "runtime/random_weights.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -126,18 +126,6 @@ std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where,
     }
     tokens.push_back(TokenId{id.get<int32_t>()});
   }
-  return tokens;
-}
-
-std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config) {
-  constexpr uint64_t kSeed = 7;
-  std::vector<TokenId> tokens;
-  tokens.reserve(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    const double u = Uniform(kSeed, {.sequence = static_cast<uint32_t>(i)});
-    tokens.push_back(TokenId{static_cast<int32_t>(u * static_cast<double>(config.vocab))});
-  }
-  if (config.bos && count > 0) tokens[0] = *config.bos;
   return tokens;
 }
 

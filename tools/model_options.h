@@ -69,9 +69,6 @@ struct Input {
 // The whole of a file, or of stdin ("-"). Throws Error (kIo, kInvalidInput); Interrupted where `stop` is requested.
 std::string ReadInputText(const std::string& path, std::stop_token stop);
 
-// Random ids of the vocabulary, always the same ones; the first is the one that texts begin with, if there is one.
-std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config);
-
 // `list`, found at `where`, as ids of the vocabulary. Throws Error (kInvalidInput).
 std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config);
 

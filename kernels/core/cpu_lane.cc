@@ -62,6 +62,7 @@ CpuLane::CpuLane(Device& device, const LaneOptions& options, Trace* trace)
       trace_(trace),
       trace_row_(trace == nullptr ? 0 : trace->AddRow(options.name)),
       tasks_(kQueuedTasks),
+      started_(!options.on_demand),
       team_(options.threads),
       thread_([this] { ThreadMain(); }) {}
 
@@ -76,7 +77,8 @@ CpuLane::~CpuLane() {
 
 void CpuLane::Record(Event& event) {
   CpuEvent& cpu_event = static_cast<CpuEvent&>(event);
-  Queue(nullptr, /*always=*/true, [this, state = cpu_event.state_, recording = ++cpu_event.recorded_](Team&) {
+  const TaskKind kind{.always = true, .starts = true};
+  Queue(nullptr, kind, [this, state = cpu_event.state_, recording = ++cpu_event.recorded_](Team&) {
     std::exception_ptr error;
     {
       const std::lock_guard lock(mutex_);
@@ -84,12 +86,11 @@ void CpuLane::Record(Event& event) {
     }
     state->Complete(recording, error);
   });
-  Start();
 }
 
 void CpuLane::WaitFor(const Event& event) {
   const CpuEvent& cpu_event = static_cast<const CpuEvent&>(event);
-  Queue("wait", /*always=*/true, [this, state = cpu_event.state_, recording = cpu_event.recorded_](Team&) {
+  Queue("wait", {.always = true}, [this, state = cpu_event.state_, recording = cpu_event.recorded_](Team&) {
     const int64_t begin_ns = Trace::Now();
     const CpuEvent::State::Completion completion = state->WaitUntil(recording);
     waited_ns_ += Trace::Now() - begin_ns;
@@ -146,11 +147,10 @@ void CpuLane::CopyPieces(std::span<const CopyPiece> pieces, const char* name) {
 }
 
 void CpuLane::Call(void (*function)(void* context), void* context, const char* name) {
-  Queue(name, /*always=*/true, [this, function, context](Team&) {
+  Queue(name, {.always = true, .starts = true}, [this, function, context](Team&) {
     function(context);
     ready_ns_ = Trace::Now();
   });
-  Start();
 }
 
 CpuLane::Task& CpuLane::BeginQueue() {
@@ -162,22 +162,14 @@ CpuLane::Task& CpuLane::BeginQueue() {
   return tasks_[queued_ % kQueuedTasks];
 }
 
-void CpuLane::EndQueue() {
+void CpuLane::EndQueue(bool starts) {
   const int64_t now = Trace::Now();
   {
     const std::lock_guard lock(mutex_);
     tasks_[queued_ % kQueuedTasks].queued_ns = now;
     ++queued_;
-    if (options_.on_demand && !started_) return;
-  }
-  work_.notify_one();
-}
-
-void CpuLane::Start() {
-  if (!options_.on_demand) return;
-  {
-    const std::lock_guard lock(mutex_);
-    if (finished_ == queued_ || std::exchange(started_, true)) return;
+    started_ = started_ || starts;
+    if (!started_) return;
   }
   work_.notify_one();
 }
@@ -187,8 +179,7 @@ void CpuLane::ThreadMain() {
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // throttled copies end on time, and not 50 us later
   std::unique_lock lock(mutex_);
   while (true) {
-    work_.wait(lock,
-               [this] { return stop_ || (finished_ < queued_ && !taking_ && (started_ || !options_.on_demand)); });
+    work_.wait(lock, [this] { return stop_ || (finished_ < queued_ && !taking_ && started_); });
     if (finished_ == queued_) return;
     TakeTasks(lock);
   }
@@ -209,7 +200,7 @@ void CpuLane::TakeTasks(std::unique_lock<std::mutex>& lock) {
     if (finished_ == queued_ || wants_room_) done_.notify_all();
   }
   taking_ = false;
-  started_ = false;
+  started_ = !options_.on_demand;
 }
 
 void CpuLane::Execute(Task& task, Team& team) {

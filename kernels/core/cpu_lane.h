@@ -70,7 +70,7 @@ class CpuLane final : public Lane {
   // Nothing is allocated: a task's captures have to fit kTaskBytes. Waits while the queue is full.
   template <typename F>
   void Run(const char* name, F task) {
-    Queue(name, /*always=*/false, std::move(task));
+    Queue(name, {}, std::move(task));
   }
 
  private:
@@ -83,11 +83,16 @@ class CpuLane final : public Lane {
     void (*destroy)(std::byte* captures) = nullptr;
     const char* name = nullptr;
     int64_t queued_ns = 0;
+    bool always = false;
+  };
+
+  struct TaskKind {
     bool always = false;  // also after an error: what others wait for
+    bool starts = false;  // and the lane's thread takes what is queued, on demand or not
   };
 
   template <typename F>
-  void Queue(const char* name, bool always, F task) {
+  void Queue(const char* name, const TaskKind& kind, F task) {
     static_assert(sizeof(F) <= kTaskBytes && alignof(F) <= alignof(std::max_align_t));
     static_assert(std::is_nothrow_move_constructible_v<F>);
     Task& slot = BeginQueue();
@@ -95,14 +100,12 @@ class CpuLane final : public Lane {
     slot.call = [](std::byte* captures, Team& team) { (*std::launder(reinterpret_cast<F*>(captures)))(team); };
     slot.destroy = [](std::byte* captures) { std::launder(reinterpret_cast<F*>(captures))->~F(); };
     slot.name = name;
-    slot.always = always;
-    EndQueue();
+    slot.always = kind.always;
+    EndQueue(kind.starts);
   }
 
   Task& BeginQueue();  // waits for a free slot, which is the caller's until EndQueue
-  void EndQueue();
-  // Has the lane's thread take what is queued now, and until nothing is left.
-  void Start();
+  void EndQueue(bool starts);
   void ThreadMain();
   // Takes tasks until none is left. REQUIRES: mutex_ is held, and nobody else is at it.
   void TakeTasks(std::unique_lock<std::mutex>& lock);
@@ -125,7 +128,7 @@ class CpuLane final : public Lane {
   std::mutex mutex_;
   std::condition_variable work_;  // there is something for the lane's thread
   std::condition_variable done_;  // the queue is empty, or has room where it had none
-  bool started_ = false;          // guarded by mutex_: what is queued is the thread's, of a lane on demand
+  bool started_;                  // guarded by mutex_: what is queued is the thread's; on demand it is not at first
   bool taking_ = false;           // guarded by mutex_: somebody is at TakeTasks
   uint64_t queued_ = 0;           // guarded by mutex_
   uint64_t finished_ = 0;         // guarded by mutex_

@@ -7,13 +7,6 @@ namespace {
 
 constexpr int64_t kAlignEveryNs = 250'000'000;
 
-bool Captures(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  if (cudaStreamIsCapturing(stream, &status) == cudaSuccess) return status != cudaStreamCaptureStatusNone;
-  (void)cudaGetLastError();
-  return true;
-}
-
 }  // namespace
 
 CudaSpanClock::CudaSpanClock(const std::string& where) : where_(where), stream_(where, /*high_priority=*/true) {
@@ -59,7 +52,6 @@ CudaSpans::~CudaSpans() {
 
 void CudaSpans::Begin() {
   begun_ = false;
-  if (Captures(stream_)) return;
   if (queued_ - harvested_ >= kSpans / 2) Harvest();
   if (queued_ - harvested_ >= kSpans) return trace_.Drop();
   std::unique_ptr<Span>& span = ring_[queued_ % kSpans];

@@ -5,7 +5,7 @@
 // allocated. Events take about a microsecond of the stream each, and kernels no longer start while the one before ends:
 // a traced run is slower than one that is not, and its gaps are longer.
 //
-// What a stream captures has no spans: a captured graph is one piece of work.
+// What a stream captures has no spans: a captured graph is one piece of work, with a span of its own.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -59,7 +59,7 @@ class CudaSpans final : public Trace::Source {
   CudaSpans(const CudaSpans&) = delete;
   CudaSpans& operator=(const CudaSpans&) = delete;
 
-  // Before and behind what is queued. `name` is a literal; null: no span.
+  // Before and behind what is queued. `name` is a literal; null: no span. REQUIRES: the stream captures nothing.
   void Begin();
   void End(const char* name);
   // The stream has done all that was queued.

@@ -10,6 +10,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <iterator>
+#include <sstream>
 #include <string_view>
 
 #include "kernels/core/check.h"
@@ -164,5 +166,15 @@ Result Process::Wait() {
 Result Run(const Invocation& invocation) { return Process(invocation).Wait(); }
 
 Result Run(const std::vector<std::string>& arguments) { return Run(Invocation{.arguments = arguments}); }
+
+std::vector<std::string> Words(const std::string& line) {
+  std::istringstream in(line);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+std::vector<std::string> With(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
 
 }  // namespace triforce

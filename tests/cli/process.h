@@ -69,6 +69,10 @@ class Process {
 Result Run(const Invocation& invocation);
 Result Run(const std::vector<std::string>& arguments);
 
+// Arguments: a line's words; `arguments` and `more` behind them.
+std::vector<std::string> Words(const std::string& line);
+std::vector<std::string> With(std::vector<std::string> arguments, const std::vector<std::string>& more);
+
 // Whether `part` stands in an output.
 inline bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

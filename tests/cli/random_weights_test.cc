@@ -16,39 +16,11 @@ namespace {
 constexpr char kRandom[] = "random weights: times and bytes only; text and acceptance mean nothing";
 constexpr char kEmulated[] = "emulated: link held to 2 GB/s";
 
-std::vector<std::string> With(std::vector<std::string> arguments, const std::vector<std::string>& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 // A hierarchy with fixed gammas, all KV streamed.
 std::vector<std::string> Generate(const std::vector<std::string>& more) {
-  return With({"generate",
-               "--shape",
-               "tiny",
-               "--random-weights",
-               "--draft-shape",
-               "tiny",
-               "--prompt-tokens",
-               "2000",
-               "-n",
-               "20",
-               "--seed",
-               "3",
-               "--spec",
-               "hierarchy",
-               "--gamma",
-               "5",
-               "--draft-gamma",
-               "2",
-               "--device-memory",
-               "256M",
-               "--host-memory",
-               "256M",
-               "--resident-kv",
-               "0",
-               "-t",
-               "2"},
+  return With(Words("generate --shape tiny --random-weights --draft-shape tiny --prompt-tokens 2000 -n 20 --seed 3 "
+                    "--spec hierarchy --gamma 5 --draft-gamma 2 --device-memory 256M --host-memory 256M "
+                    "--resident-kv 0 -t 2"),
               more);
 }
 
@@ -86,22 +58,9 @@ TEST_CASE("generate with random weights: what the plan says is what happens, eac
 
 TEST_CASE("random weights are the same wherever they lie; logits are finite, greedy text repeats") {
   const TemporaryFolder folder;
-  const std::vector<std::string> greedy = {"generate",
-                                           "--shape",
-                                           "tiny",
-                                           "--random-weights",
-                                           "--prompt-tokens",
-                                           "700",
-                                           "-n",
-                                           "16",
-                                           "--temp",
-                                           "0",
-                                           "--spec",
-                                           "none",
-                                           "-t",
-                                           "2",
-                                           "--host-memory",
-                                           "256M"};
+  const std::vector<std::string> greedy = Words(
+      "generate --shape tiny --random-weights --prompt-tokens 700 -n 16 --temp 0 --spec none -t 2 "
+      "--host-memory 256M");
   const Result resident = Run(With(greedy, {"--device-memory", "256M"}));
   CAPTURE(resident.err);
   REQUIRE(resident.exit_code == 0);
@@ -114,8 +73,8 @@ TEST_CASE("random weights are the same wherever they lie; logits are finite, gre
     CHECK(result.out == resident.out);
   }
   // Nonsense, but not the one token that NaNs would give.
-  const Result eight = Run({"generate", "--shape", "tiny", "--random-weights", "--prompt-tokens", "3", "-n", "8",
-                            "--seed", "1", "--device-memory", "256M"});
+  const Result eight =
+      Run(Words("generate --shape tiny --random-weights --prompt-tokens 3 -n 8 --seed 1 --device-memory 256M"));
   CHECK(eight.exit_code == 0);
   std::set<std::string> ids;
   std::istringstream words(eight.out);
@@ -126,42 +85,11 @@ TEST_CASE("random weights are the same wherever they lie; logits are finite, gre
 TEST_CASE("bench with random weights and a throttled link: labels in every output") {
   const TemporaryFolder folder;
   WriteRates(folder.Path("rates"), "cpu", AssumedCpuRates());
-  const Result result = Run({"bench",
-                             "--shape",
-                             "tiny",
-                             "--random-weights",
-                             "--draft-shape",
-                             "tiny",
-                             "--contexts",
-                             "700",
-                             "-n",
-                             "8",
-                             "--seeds",
-                             "1",
-                             "--warmup",
-                             "0",
-                             "--modes",
-                             "plain resident,hierarchy",
-                             "--gamma",
-                             "3",
-                             "--draft-gamma",
-                             "1",
-                             "--device-memory",
-                             "256M",
-                             "--host-memory",
-                             "256M",
-                             "--resident-kv",
-                             "0",
-                             "--link-gbps",
-                             "2",
-                             "--rates",
-                             folder.Path("rates"),
-                             "--json",
-                             folder.Path("json"),
-                             "--csv",
-                             folder.Path("csv"),
-                             "--html",
-                             folder.Path("html")});
+  const Result result = Run(With(
+      Words("bench --shape tiny --random-weights --draft-shape tiny --contexts 700 -n 8 --seeds 1 --warmup 0 --gamma 3 "
+            "--draft-gamma 1 --device-memory 256M --host-memory 256M --resident-kv 0 --link-gbps 2"),
+      {"--modes", "plain resident,hierarchy", "--rates", folder.Path("rates"), "--json", folder.Path("json"), "--csv",
+       folder.Path("csv"), "--html", folder.Path("html")}));
   CAPTURE(result.err);
   REQUIRE(result.exit_code == 0);
   for (const std::string& text :
@@ -230,9 +158,8 @@ TEST_CASE("what contradicts itself is refused with its reason") {
   refused(With(random, {"--prompt-tokens", "5", "--spec", "draft"}), "needs a draft model");
   refused(With(random, {"--prompt-tokens", "5", "--draft-shape", "tiny", "-M", kTinyModel}),
           "contradicts --draft-model");
-  refused(
-      With(random, {"--prompt-tokens", "5", "--draft-shape", "llama-68m", "--spec", "draft", "--device-memory", "1G"}),
-      "has a vocabulary of 32000 tokens");
+  refused(With(random, Words("--prompt-tokens 5 --draft-shape llama-68m --spec draft --device-memory 1G")),
+          "has a vocabulary of 32000 tokens");
   refused({"generate", "-m", kTinyModel, "--draft-shape", "tiny", "--prompt-tokens", "5"},
           "--draft-shape: has no weights");
   refused({"generate", "--shape", "llama9", "--random-weights", "--prompt-tokens", "5"}, "llama9");

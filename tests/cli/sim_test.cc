@@ -21,9 +21,7 @@ Result RunOnSimulator(std::vector<std::string> arguments) {
 
 TEST_CASE("less memory than the GPU has, and a link that is held back, label plans") {
   const auto plan = [](const std::vector<std::string>& more) {
-    std::vector<std::string> arguments = {"plan", "--shape", "tiny", "-c", "600", "--host-memory", "64M"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Result result = RunOnSimulator(arguments);
+    const Result result = RunOnSimulator(With(Words("plan --shape tiny -c 600 --host-memory 64M"), more));
     CAPTURE(result.err);
     CHECK(result.exit_code == 0);
     return result.out;
@@ -38,38 +36,12 @@ TEST_CASE("less memory than the GPU has, and a link that is held back, label pla
 
 TEST_CASE("a hierarchy that streams: labelled, within its limit, its kernels and copies in the trace") {
   const TemporaryFolder folder;
-  const Result result = RunOnSimulator({"generate",
-                                        "--shape",
-                                        "tiny",
-                                        "--random-weights",
-                                        "--draft-shape",
-                                        "tiny",
-                                        "--prompt-tokens",
-                                        "530",
-                                        "-n",
-                                        "4",
-                                        "--seed",
-                                        "1",
-                                        "--spec",
-                                        "hierarchy",
-                                        "--no-graphs",
-                                        "--gamma",
-                                        "3",
-                                        "--draft-gamma",
-                                        "1",
-                                        "--budget",
-                                        "128",
-                                        "--resident-kv",
-                                        "0",
-                                        "--device-memory",
-                                        "512M",
-                                        "--host-memory",
-                                        "64M",
-                                        "--stats-json",
-                                        folder.Path("stats"),
-                                        "--trace",
-                                        folder.Path("trace"),
-                                        "-v"});
+  const Result result = RunOnSimulator(With(
+      Words("generate --shape tiny --random-weights --draft-shape tiny --prompt-tokens 530 -n 4 --seed 1 --spec "
+            "hierarchy "
+            "--no-graphs --gamma 3 --draft-gamma 1 --budget 128 --resident-kv 0 --device-memory 512M --host-memory 64M "
+            "-v"),
+      {"--stats-json", folder.Path("stats"), "--trace", folder.Path("trace")}));
   CAPTURE(result.err);
   REQUIRE(result.exit_code == 0);
   CHECK(Contains(result.err, "emulated: memory limited to 512 MiB"));

@@ -185,7 +185,7 @@ class OffloadBench {
     MeasureOptions options{.threads = threads_,
                            .working_set_bytes = MeasuringBytes(flags_.device),
                            .seconds = 2,
-                           .assumed = OnCpu() ? AssumedCpuRates() : AssumedRtx4090Rates()};
+                           .assumed = AssumedRates(flags_.device)};
     if (OnCpu()) options.disk_directory = flags_.disk;
     measured_.push_back(MeasureRates(*device, options));
     rates_ = MedianRates(measured_);
@@ -214,15 +214,7 @@ class OffloadBench {
   int64_t Steps() const { return flags_.rounds * (flags_.steps + kWarmupSteps) + 50 + flags_.rows; }
 
   std::vector<TokenId> Prompt(const ModelConfig& config) const {
-    if (!flags_.shape.empty()) {
-      std::vector<TokenId> tokens;
-      uint32_t state = 7;
-      for (int64_t i = 0; i < flags_.tokens; ++i) {
-        state = state * 1664525u + 1013904223u;
-        tokens.push_back(TokenId{static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(config.vocab))});
-      }
-      return tokens;
-    }
+    if (!flags_.shape.empty()) return RandomIds(flags_.tokens, config);
     const Tokenizer tokenizer(flags_.model, config);
     std::vector<TokenId> tokens = tokenizer.Encode(ReadFile(flags_.book, 1 << 30), flags_.book);
     if (static_cast<int64_t>(tokens.size()) < flags_.tokens) {

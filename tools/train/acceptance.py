@@ -9,9 +9,9 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 
+import input_error
 from input_error import InputError
 
 TRIFORCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bazel-bin", "tools", "triforce")
@@ -107,6 +107,11 @@ def options_of(flags):
     return argparse.Namespace(**{name: getattr(flags, name) for name in OPTIONS})
 
 
+def write_report(report, path):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--target", required=True, metavar="DIR")
@@ -119,12 +124,8 @@ def main():
     report = measure(find_triforce(flags.triforce), flags.target, flags.draft, flags.text, options_of(flags))
     print(describe(report))
     if flags.out:
-        with open(flags.out, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        write_report(report, flags.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"acceptance.py: {error}")
+    input_error.run(main)

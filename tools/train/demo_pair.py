@@ -18,6 +18,7 @@ import corpus
 import distill
 import exercises
 import facts
+import input_error
 import model_directory
 import seeds
 from input_error import InputError
@@ -124,7 +125,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"demo_pair.py: {error}")
+    input_error.run(main)

@@ -7,15 +7,14 @@ what the runtime's streaming cache will let it see. The same command goes on whe
 
 import argparse
 import dataclasses
-import json
 import os
-import sys
 
 import torch
 
 import acceptance
 import config
 import corpus
+import input_error
 import model_directory
 import seeds
 from distillation import Distillation, Rows
@@ -122,8 +121,7 @@ def report(flags, text, log):
         log.say(f"no report of acceptance: {error}")
         log.say(f"Make one with tools/train/acceptance.py --target {flags.target} --draft {flags.out} --text FILE")
         return
-    with open(os.path.join(flags.out, "acceptance.json"), "w", encoding="utf-8") as file:
-        json.dump(found, file, indent=1)
+    acceptance.write_report(found, os.path.join(flags.out, "acceptance.json"))
     log.say(acceptance.describe(found))
 
 
@@ -168,7 +166,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"distill.py: {error}")
+    input_error.run(main)

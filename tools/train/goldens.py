@@ -8,13 +8,13 @@ and sentencepiece. With --check FOLDER nothing is written: the golden files ther
 import argparse
 import json
 import os
-import sys
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 import corpus
+import input_error
 from input_error import InputError
 
 SETS = (("target", 64, 64), ("target", 1500, 64), ("target", 4096, 48), ("target", 12000, 32), ("target", 28000, 32),
@@ -98,7 +98,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"goldens.py: {error}")
+    input_error.run(main)

@@ -9,12 +9,12 @@ import argparse
 import json
 import os
 import random
-import sys
 import tempfile
 
 import acceptance
 import corpus
 import facts
+import input_error
 from input_error import InputError
 
 DEPTHS = (0.1, 0.5, 0.9)  # of the prompt, where the fact stands, from its beginning
@@ -116,12 +116,8 @@ def main():
                                                   flags.text, options)
         print(acceptance.describe(report["acceptance"]))
     if flags.out:
-        with open(flags.out, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        acceptance.write_report(report, flags.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"judge_pair.py: {error}")
+    input_error.run(main)

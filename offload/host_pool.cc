@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -64,7 +65,10 @@ int Prefault(std::byte* data, int64_t bytes, int threads) {
   };
   std::vector<std::jthread> helpers;
   const int64_t pieces = (bytes + kPieceBytes - 1) / kPieceBytes;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, pieces); ++i) helpers.emplace_back(touch);
+  try {
+    for (int64_t i = 1; i < std::min<int64_t>(threads, pieces); ++i) helpers.emplace_back(touch);
+  } catch (const std::system_error&) {  // the system refuses more threads: with fewer it takes longer, no more
+  }
   touch();
   helpers.clear();  // joins
   return refused;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/core/check.h"
+#include "kernels/core/threads.h"
 
 namespace triforce {
 namespace {
@@ -20,7 +21,7 @@ Stager::Stager(DiskTier* tier, std::span<std::byte> memory, int64_t slots)
       memory_(memory),
       read_slots_(slots - kWriteSlots),
       slot_bytes_(static_cast<int64_t>(memory.size()) / slots),
-      thread_([this] { ThreadMain(); }) {
+      thread_(StartThread([this] { ThreadMain(); })) {
   write_tickets_.fill(kNoTicket);
   TF_CHECK(read_slots_ >= 1 && slot_bytes_ > 0 && slot_bytes_ % DiskTier::kAlignmentBytes == 0, "{} slots of {} bytes",
            slots, slot_bytes_);

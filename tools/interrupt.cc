@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <thread>
+#include "kernels/core/threads.h"
 
 namespace triforce {
 
@@ -19,7 +19,7 @@ std::stop_token CatchInterrupts() {
   }
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // all threads made later inherit it
   std::stop_source source;
-  std::thread([signals, source]() mutable {
+  StartThread([signals, source]() mutable {
     int signal = 0;
     sigwait(&signals, &signal);
     source.request_stop();

@@ -12,6 +12,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/device.h"
+#include "kernels/core/threads.h"
 #include "kernels/core/trace.h"
 
 namespace triforce {
@@ -64,7 +65,7 @@ CpuLane::CpuLane(Device& device, const LaneOptions& options, Trace* trace)
       tasks_(kQueuedTasks),
       started_(!options.on_demand),
       team_(options.threads),
-      thread_([this] { ThreadMain(); }) {}
+      thread_(StartThread([this] { ThreadMain(); }, options.threads - 1, options.threads)) {}
 
 CpuLane::~CpuLane() {
   {

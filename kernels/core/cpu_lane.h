@@ -51,7 +51,7 @@ class CpuEvent final : public Event {
 
 class CpuLane final : public Lane {
  public:
-  // Rows of `trace` (may be null) get this lane's spans.
+  // Rows of `trace` (may be null) get this lane's spans. Throws Error (kOutOfMemory) where the system refuses a thread.
   CpuLane(Device& device, const LaneOptions& options, Trace* trace);
   // Waits for what is queued.
   ~CpuLane() override;

@@ -4,6 +4,7 @@
 #include <hwy/cache_control.h>
 
 #include "kernels/core/check.h"
+#include "kernels/core/threads.h"
 
 namespace triforce {
 namespace {
@@ -20,10 +21,19 @@ Team::Team(int threads) {
   const auto address = reinterpret_cast<uintptr_t>(scratch_.get());
   std::byte* aligned = scratch_.get() + (kScratchAlignment - address % kScratchAlignment) % kScratchAlignment;
   for (int i = 0; i < threads; ++i) workers_.push_back({i, {aligned + i * kScratchBytes, kScratchBytes}});
-  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { HelperMain(workers_[i]); });
+  helpers_.reserve(threads - 1);
+  try {
+    for (int i = 1; i < threads; ++i)
+      helpers_.push_back(StartThread([this, i] { HelperMain(workers_[i]); }, i, threads));
+  } catch (...) {  // those that run go before what they use
+    Stop();
+    throw;
+  }
 }
 
-Team::~Team() {
+Team::~Team() { Stop(); }
+
+void Team::Stop() {
   stop_.store(true);
   loops_.fetch_add(1);
   loops_.notify_all();

@@ -26,7 +26,7 @@ class Team {
  public:
   static constexpr int64_t kScratchBytes = int64_t{4} << 20;  // of address space: what is not used is no memory
 
-  // REQUIRES: threads >= 1.
+  // Throws Error (kOutOfMemory) where the system refuses a thread. REQUIRES: threads >= 1.
   explicit Team(int threads);
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -53,6 +53,7 @@ class Team {
     void (*call)(const void* body, Worker& worker, int64_t i) = nullptr;
   };
 
+  void Stop();  // and joins
   void Share(const Loop& loop);
   void TakeItems(Worker& worker);
   void HelperMain(Worker& worker);

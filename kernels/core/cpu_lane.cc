@@ -46,7 +46,14 @@ void CpuEvent::State::Complete(uint64_t recording, std::exception_ptr lane_error
     const std::lock_guard lock(mutex);
     completed = recording;
     completed_ns = Trace::Now();
-    error = std::move(lane_error);
+    if (lane_error != nullptr) {
+      const bool goes_on = !failed.empty() && failed.back().last + 1 == recording && failed.back().error == lane_error;
+      if (goes_on) {
+        failed.back().last = recording;
+      } else {
+        failed.push_back({recording, recording, std::move(lane_error)});
+      }
+    }
   }
   changed.notify_all();  // not under the lock, which the woken thread would only run into
 }
@@ -54,7 +61,9 @@ void CpuEvent::State::Complete(uint64_t recording, std::exception_ptr lane_error
 CpuEvent::State::Completion CpuEvent::State::WaitUntil(uint64_t recording) const {
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return completed >= recording; });
-  return {completed_ns, error};
+  const auto of = std::find_if(failed.begin(), failed.end(),
+                               [&](const Failed& f) { return f.first <= recording && recording <= f.last; });
+  return {completed_ns, of == failed.end() ? nullptr : of->error};
 }
 
 CpuLane::CpuLane(Device& device, const LaneOptions& options, Trace* trace)

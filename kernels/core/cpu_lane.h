@@ -36,7 +36,14 @@ class CpuEvent final : public Event {
     mutable std::condition_variable changed;
     uint64_t completed = 0;    // guarded by mutex: the latest recording whose work is done
     int64_t completed_ns = 0;  // guarded by mutex: since when, by Trace::Now
-    std::exception_ptr error;  // guarded by mutex: what the recording lane had failed with by then
+    // Recordings of a lane that had failed by then, with its error. Whoever waits for one of them may come to it after
+    // the event has been recorded again, so that all are kept; an error is rare, and the recordings behind it are one
+    // entry.
+    struct Failed {
+      uint64_t first = 0, last = 0;
+      std::exception_ptr error;
+    };
+    std::vector<Failed> failed;  // guarded by mutex: ascending
     void Complete(uint64_t recording, std::exception_ptr lane_error);
     struct Completion {
       int64_t time_ns = 0;

@@ -251,6 +251,30 @@ TEST_CASE("an error reaches the lanes that wait for the failed one's events, als
   });
 }
 
+TEST_CASE("a lane that waits for an event gets the error of that recording, though it has been recorded again since") {
+  ForEachDevice([](Device& device) {
+    const std::unique_ptr<Lane> copy = device.NewLane({.name = "copy"}), late = device.NewLane({.name = "late"});
+    const std::unique_ptr<Lane> early = device.NewLane({.name = "early"});
+    const std::unique_ptr<Event> event = device.NewEvent();
+    Gate gate;  // both get to their waits when all recordings are done
+    gate.Hold(*early);
+    gate.Hold(*late);
+    copy->Record(*event);
+    early->WaitFor(*event);
+    QueueFailure(*copy);
+    for (int i = 0; i < 3; ++i) copy->Record(*event);
+    late->WaitFor(*event);
+    CHECK_THROWS_WITH_AS(copy->Synchronize(), "disk: gone", Error);
+    copy->Record(*event);
+    event->Wait();
+    gate.Open();
+    CHECK_NOTHROW(early->Synchronize());
+    CHECK_THROWS_WITH_AS(late->Synchronize(), "disk: gone", Error);
+    late->WaitFor(*event);
+    CHECK_NOTHROW(late->Synchronize());
+  });
+}
+
 TEST_CASE("a lane counts what it waits for") {
   ForEachDevice([](Device& device) {
     const std::unique_ptr<Lane> held = device.NewLane({.name = "held"}), waiting = device.NewLane({.name = "waiting"});

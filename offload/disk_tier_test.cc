@@ -6,17 +6,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <random>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "kernels/core/cpu_device.h"
 #include "kernels/core/error.h"
+#include "offload/stager.h"
 
 namespace triforce {
 namespace {
@@ -239,6 +246,109 @@ TEST_CASE("disk: a killed run leaves nothing; what dead runs left is swept, what
   CHECK(folder.names() ==
         std::set<std::string>{"triforce-2-alive.tmp", "triforce.txt", "other.tmp", "triforce-3-link.tmp"});
   ::close(alive);
+}
+
+// Pieces of one page each through a Stager, on a disk that fails at the piece numbers that a test says.
+class StagedPieces {
+ public:
+  explicit StagedPieces(bool io_uring)
+      : tier_({.directory = folder_.path(),
+               .allow_io_uring = io_uring,
+               .fault = [this](const DiskPiece& piece, int64_t result) { return Take(piece, result); }}),
+        lane_(device_.NewLane({.name = "copy"})),
+        stager_(&tier_, slots_.span(), kSlots) {
+    tier_.Allocate(kPieces * kPage, "the test");
+  }
+
+  void Write(int64_t number) { stager_.Write(*lane_, pieces_.span().data() + number * kPage, At(number), "write"); }
+  void Read(int64_t number) { stager_.Read(*lane_, At(number), read_.span().data(), "read"); }
+  void Flush() { stager_.FlushWrites(*lane_); }
+  void Synchronize() { lane_->Synchronize(); }
+  // Nothing comes out, or the error that the disk had first.
+  bool Sound() {
+    try {
+      lane_->Synchronize();
+      stager_.ThrowIfFailed();
+      return true;
+    } catch (const Error& error) {
+      CHECK_MESSAGE(std::string(error.what()).find(first_failure_) != std::string::npos, error.what());
+      return false;
+    }
+  }
+
+  void FailAt(bool write, int64_t number) {
+    failing_ = {write, number * kPage};
+    first_failure_ = "offset " + std::to_string(number * kPage) + ":";
+  }
+  // What has been written, by piece, in the order in which it was done.
+  std::vector<int64_t> written() const { return written_; }
+  bool LastReadIs(int64_t number) const {
+    return std::memcmp(read_.span().data(), pieces_.span().data() + number * kPage, kPage) == 0;
+  }
+  static constexpr int64_t kPieces = 8;
+
+ private:
+  static constexpr int64_t kSlots = 4;
+
+  static Transfer At(int64_t number) {
+    return {.purpose = Purpose::kKv, .bytes = kPage, .disk_offset = number * kPage};
+  }
+  int64_t Take(const DiskPiece& piece, int64_t result) {
+    if (std::pair(piece.write, piece.offset) == failing_) return -EIO;
+    if (piece.write) written_.push_back(piece.offset / kPage);
+    return result;
+  }
+
+  const Folder folder_;
+  const Memory slots_{kSlots * kPage}, pieces_{kPieces * kPage, 7}, read_{kPage};
+  std::pair<bool, int64_t> failing_{false, -1};
+  std::string first_failure_;
+  std::vector<int64_t> written_;  // by the lane's thread, which has been waited for
+  DiskTier tier_;
+  CpuDevice device_{1 << 20};
+  const std::unique_ptr<Lane> lane_;
+  Stager stager_;
+};
+
+TEST_CASE("staged: the first error of the disk comes out, and again of everything behind it; nothing is written then") {
+  for (const bool io_uring : {true, false}) {
+    CAPTURE(io_uring);
+    for (const bool in_flush : {true, false}) {  // who finds out: the flush, or the next turn of the slot
+      StagedPieces pieces(io_uring);
+      for (int64_t i = 0; i < 3; ++i) pieces.Write(i);
+      pieces.Flush();
+      CHECK(pieces.Sound());
+      pieces.FailAt(true, 3);
+      pieces.Write(3);
+      if (in_flush) pieces.Flush();
+      for (int64_t i = 4; i < 8; ++i) pieces.Write(i);
+      CHECK_FALSE(pieces.Sound());
+      const std::array<std::function<void()>, 3> later = {[&] { pieces.Write(5); }, [&] { pieces.Read(0); },
+                                                          [&] { pieces.Flush(); }};
+      for (const auto& use : later) {
+        use();
+        CHECK_THROWS_AS(pieces.Synchronize(), Error);
+        CHECK_FALSE(pieces.Sound());
+      }
+      const std::vector<int64_t> written = pieces.written();
+      CHECK(std::vector(written.begin(), written.begin() + 3) == std::vector<int64_t>{0, 1, 2});
+      // Piece 4 was on its way beside the one that failed, where nobody had waited for that.
+      CHECK(std::all_of(written.begin() + 3, written.end(), [&](int64_t n) { return !in_flush && n == 4; }));
+    }
+    StagedPieces pieces(io_uring);
+    for (int64_t i = 0; i < 3; ++i) pieces.Write(i);
+    pieces.Flush();
+    CHECK(pieces.Sound());
+    pieces.Read(2);
+    CHECK(pieces.Sound());
+    CHECK(pieces.LastReadIs(2));
+    pieces.FailAt(false, 1);
+    pieces.Read(1);
+    CHECK_FALSE(pieces.Sound());
+    pieces.Write(4);
+    CHECK_FALSE(pieces.Sound());
+    CHECK(pieces.written().size() == 3);
+  }
 }
 
 }  // namespace

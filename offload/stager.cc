@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernels/core/check.h"
 #include "kernels/core/threads.h"
@@ -103,18 +104,30 @@ void Stager::ReadPieces(std::unique_lock<std::mutex>& lock) {
       changed_.notify_all();
     }
   } catch (...) {
-    lock.lock();
-    error_ = std::current_exception();
+    if (!lock.owns_lock()) lock.lock();
+    if (error_ == nullptr) error_ = std::current_exception();
     stop_ = true;
     changed_.notify_all();
   }
+}
+
+void Stager::Fail() {
+  const std::lock_guard lock(mutex_);
+  if (error_ == nullptr) error_ = std::current_exception();
+  stop_ = true;
+  changed_.notify_all();
+  std::rethrow_exception(error_);
+}
+
+void Stager::ThrowIfFailed() {
+  const std::lock_guard lock(mutex_);
+  if (error_ != nullptr) std::rethrow_exception(error_);
 }
 
 void Stager::AwaitRead() {
   std::unique_lock lock(mutex_);
   const int64_t number = awaited_++;
   changed_.wait(lock, [&] { return read_ > number || stop_; });
-  if (read_ > number) return;
   if (error_ != nullptr) std::rethrow_exception(error_);
 }
 
@@ -140,9 +153,13 @@ void Stager::Write(Lane& copy, const std::byte* device_memory, const Transfer& t
 
 void Stager::AwaitWrite() {
   int64_t& ticket = write_tickets_[lane_writes_ % kWriteSlots];
-  const int64_t previous = ticket;
-  ticket = kNoTicket;
-  if (previous != kNoTicket) tier_->Finish(previous);
+  const int64_t previous = std::exchange(ticket, kNoTicket);
+  try {
+    if (previous != kNoTicket) tier_->Finish(previous);
+  } catch (...) {
+    Fail();
+  }
+  ThrowIfFailed();
 }
 
 void Stager::StartWrite() {
@@ -151,13 +168,18 @@ void Stager::StartWrite() {
     const std::lock_guard lock(mutex_);
     piece = writes_.front();
     writes_.pop_front();
+    if (error_ != nullptr) return;  // the lane has passed over the copy: the slot holds an older piece
   }
   const int64_t number = lane_writes_++;
   if (piece.host != nullptr) {
     std::memcpy(piece.host, WriteSlot(number, piece.bytes).data(), piece.bytes);
-  } else {
+    return;
+  }
+  try {
     write_tickets_[number % kWriteSlots] =
         tier_->Start({.write = true, .offset = piece.disk_offset, .memory = WriteSlot(number, Pages(piece.bytes))});
+  } catch (...) {
+    Fail();
   }
 }
 
@@ -166,16 +188,14 @@ void Stager::FlushWrites(Lane& copy) {
 }
 
 void Stager::FinishWrites() {
-  std::exception_ptr error;
   for (int64_t& ticket : write_tickets_) {
     try {
-      if (ticket != kNoTicket) tier_->Finish(ticket);
+      if (ticket != kNoTicket) tier_->Finish(std::exchange(ticket, kNoTicket));
     } catch (...) {
-      error = std::current_exception();
+      Fail();
     }
-    ticket = kNoTicket;
   }
-  if (error != nullptr) std::rethrow_exception(error);
+  ThrowIfFailed();
 }
 
 }  // namespace triforce

@@ -5,9 +5,10 @@
 //   read:  Read queues a request; a thread of the Stager's own reads ahead, as far as slots are free, while the lane is
 //          still busy with earlier work. In the lane: wait for the oldest read, copy from its slot, free the slot.
 //   write: in the lane: copy to a slot, start writing it from there; the slot is waited for when its turn comes again.
-//   What was
-//          written may be read once FlushWrites has passed in the lane and the host has waited for that.
-// Errors of the disk come out of the lane's Synchronize.
+//          What was written may be read once FlushWrites has passed in the lane and the host has waited for that.
+// Errors of the disk come out of the lane's Synchronize. The first one is the Stager's end: what was read or written
+// behind it cannot be relied on, so that everything that goes through slots afterwards throws it again, and nothing is
+// written any more.
 //
 // Owns the thread; slots and tier outlive it. Read and Write are for the thread that queues work on the lane.
 #pragma once
@@ -48,6 +49,8 @@ class Stager {
   void Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name);
   // Queues: all writes so far are where they belong.
   void FlushWrites(Lane& copy);
+  // Throws the first error of the disk, if there has been one.
+  void ThrowIfFailed();
 
  private:
   static constexpr int64_t kNoTicket = -1;  // of a piece in host memory
@@ -61,6 +64,8 @@ class Stager {
   void AwaitWrite();    // lane: until the next slot for writing is free
   void StartWrite();    // lane: that slot is full
   void FinishWrites();  // lane
+  // Keeps the error that is being handled, if it is the first, and throws the first.
+  [[noreturn]] void Fail();
 
   DiskTier* const tier_;
   const std::span<std::byte> memory_;
@@ -78,7 +83,7 @@ class Stager {
   int64_t awaited_ = 0;
   int64_t freed_ = 0;
   bool stop_ = false;
-  std::exception_ptr error_;
+  std::exception_ptr error_;  // the first
 
   // The lane's, but for writes_.
   std::deque<Transfer> writes_;  // guarded by mutex_: queued, not started

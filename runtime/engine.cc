@@ -150,6 +150,10 @@ void Engine::Impl::Unschedule() {
   scheduled_stores.clear();
 }
 
+void Engine::Impl::ThrowIfFailed() const {
+  if (stager != nullptr) stager->ThrowIfFailed();
+}
+
 Engine::~Engine() = default;
 
 const ModelConfig& Engine::config() const { return impl_->config; }

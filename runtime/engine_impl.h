@@ -62,6 +62,8 @@ struct Engine::Impl {
 
   void Schedule(Passes passes, std::span<const KvStore* const> stores);
   void Unschedule();
+  // Throws the first error of the disk, which is this engine's end, if there has been one: from all that uses KV.
+  void ThrowIfFailed() const;
 
   // engine_passes.cc:
   // Lets the transfers of the next pass over all KV go, of those sequences; `on_demand`: those of the pass after it

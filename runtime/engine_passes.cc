@@ -42,6 +42,7 @@ void Engine::Impl::RunFullPass(std::span<const PassRows> rows) {
 }
 
 void Engine::Impl::Verify(std::span<const PassRequest> requests) {
+  ThrowIfFailed();
   Check(requests, forward->max_rows());
   bool on_demand = false;
   group.clear();
@@ -66,6 +67,7 @@ void Engine::Impl::Verify(std::span<const PassRequest> requests) {
 }
 
 void Engine::Impl::Retrieve(std::span<const PassRequest> requests) {
+  ThrowIfFailed();
   Check(requests, forward->max_rows());
   for (const PassRequest& r : requests) r.session->impl_->SelectFor(TokensOf(r));
   if (plan.streams_weights()) {

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "kernels/core/lane.h"
 #include "runtime/device_testing.h"
 #include "runtime/engine.h"
+#include "runtime/offload_testing.h"
 
 namespace triforce {
 namespace {
@@ -124,6 +127,26 @@ int64_t StatusBytes(const std::string& name) {
   return 0;
 }
 
+// Files may grow to `bytes` at most: a write behind that fails. Until the end of its life.
+class FileLimit {
+ public:
+  explicit FileLimit(int64_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit small{static_cast<rlim_t>(bytes), before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  }
+  ~FileLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int);
+};
+
 TEST_CASE("a file cut short under a run: an error with file and offset, no hang, and the next engine is whole") {
   const Folder folder;
   {
@@ -156,7 +179,10 @@ TEST_CASE("an engine goes while it reads from a file that was cut short: no hang
     engine.lane().Synchronize();
     REQUIRE(::truncate(OpenFiles(folder.path()).at(0).c_str(), 0) == 0);
     const TokenId token{1};
-    session->Append({&token, 1});
+    try {
+      session->Append({&token, 1});
+    } catch (const Error&) {  // where what is read ahead has failed already
+    }
   }
   CHECK(folder.empty());
   CHECK(OpenFiles(folder.path()).empty());
@@ -164,17 +190,68 @@ TEST_CASE("an engine goes while it reads from a file that was cut short: no hang
 
 TEST_CASE("a disk that is full: bytes needed and available, before anything is read; nothing left") {
   const Folder folder;
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const rlimit small{static_cast<rlim_t>(kMiB), before.rlim_max};
-  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
   const auto make = [&] { Engine engine(ThreeTiers(folder.path())); };
-  CHECK_THROWS_WITH_AS(make(), doctest::Contains("bytes on disk"), Error);
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
-  std::signal(SIGXFSZ, ignored);
+  {
+    const FileLimit limit(kMiB);
+    CHECK_THROWS_WITH_AS(make(), doctest::Contains("bytes on disk"), Error);
+  }
   CHECK(folder.empty());
   make();
+}
+
+TEST_CASE("a write that fails under a fold: its error comes out, and again of all that is called afterwards") {
+  const Folder folder;
+  const LongModel model(kTiny);
+  constexpr int64_t kFirst = 1300, kTail = 900;
+  const std::vector<TokenId> text = Tokens(kFirst + kTail, 320);
+  const EngineOptions options{.model_directory = model.path(),
+                              .device = TestDevice(),
+                              .plan = {.context_tokens = 4000,
+                                       .predict_tokens = 100,  // a short tail
+                                       .batch = 2,
+                                       .device_bytes = 256 * kMiB,
+                                       .host_bytes = 256 * kMiB,
+                                       .disk_bytes = 64 * kMiB,
+                                       .options = {.resident_kv_bytes = 0, .host_kv_bytes = 0, .slot_bytes = 64 << 10}},
+                              .threads = 2,
+                              .disk_directory = folder.path()};
+  {
+    Engine engine(options);
+    REQUIRE(engine.plan().disk.BytesOf("streamed KV") > 0);
+    const auto session = engine.NewSession(), other = engine.NewSession();
+    session->Append(std::span(text).first(kFirst));
+    other->Append(std::span(text).first(20));
+    const auto append = [&] { ReadFloats(engine.lane(), session->Append(std::span(text).subspan(kFirst, kTail))); };
+    const TokenId token{1};
+    {
+      const FileLimit limit(4096);
+      CHECK_THROWS_WITH_AS(append(), doctest::Contains("File too large"), Error);
+    }
+    const std::array<std::function<void()>, 9> calls = {
+        [&] {
+          session->Append({&token, 1});
+        },
+        [&] {
+          session->Verify({&token, 1}, 1);
+        },
+        [&] {
+          session->AppendWithLogits({&token, 1}, [](const TensorView&, int64_t) {});
+        },
+        [&] { session->ReserveTail(1); },
+        [&] { session->Rewind(0); },
+        [&] { session->Prefetch(); },
+        [&] {
+          other->Append({&token, 1});
+        },
+        [&] { other->CopyFrom(*session); },
+        [&] { engine.NewSession(); },
+    };
+    for (size_t i = 0; i < calls.size(); ++i) {
+      CAPTURE(i);
+      CHECK_THROWS_WITH_AS(calls[i](), doctest::Contains("File too large"), Error);
+    }
+  }
+  CHECK(folder.empty());
 }
 
 TEST_CASE("io_uring forbidden, as in containers: plain reads, and the same bits") {

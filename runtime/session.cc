@@ -33,6 +33,7 @@ Session::Impl::Impl(Engine::Impl& e, size_t taken_seat)
 
 bool Session::Impl::Run(std::span<const TokenId> more, const TakeHidden& take, const ProgressFunction& progress,
                         std::stop_token stop) {
+  engine.ThrowIfFailed();
   CheckTokens(more);
   return tokens.empty() ? RunPrompt(more, take, progress, stop) : RunPasses(more, take, progress, stop);
 }
@@ -134,6 +135,7 @@ void Session::Impl::CheckTokens(std::span<const TokenId> more) const {
 }
 
 std::unique_ptr<Session> Engine::NewSession() {
+  impl_->ThrowIfFailed();
   for (size_t seat = 0; seat < impl_->stores.size(); ++seat) {
     if (!impl_->store_taken[seat]) {
       return std::unique_ptr<Session>(new Session(std::make_unique<Session::Impl>(*impl_, seat)));
@@ -200,7 +202,10 @@ void Session::EnableRetrieval(const RetrievalOptions& options) {
                                                      : impl_->engine.plan.input.options.budget_tokens);
 }
 
-void Session::Prefetch() { impl_->engine.BeginNextFullPass(impl_->store, impl_->retrieval.on); }
+void Session::Prefetch() {
+  impl_->engine.ThrowIfFailed();
+  impl_->engine.BeginNextFullPass(impl_->store, impl_->retrieval.on);
+}
 
 int64_t Session::retrieval_tokens() const { return impl_->retrieval_tokens(); }
 
@@ -222,6 +227,7 @@ bool Session::captures_retrieval() const {
 }
 
 std::optional<RetrievalAhead> Session::PrepareRetrieval(int64_t tokens) {
+  impl_->engine.ThrowIfFailed();
   TF_CHECK(captures_retrieval());
   const int64_t position = retrieval_tokens();
   const KvStore& store = impl_->store;
@@ -254,7 +260,10 @@ const RetrievalStats& Session::retrieval_stats() const {
   return impl_->index->stats();
 }
 
-void Session::ReserveTail(int64_t rows) { impl_->FoldFor(rows); }
+void Session::ReserveTail(int64_t rows) {
+  impl_->engine.ThrowIfFailed();
+  impl_->FoldFor(rows);
+}
 
 void Session::AppendWithLogits(std::span<const TokenId> tokens,
                                const std::function<void(const TensorView& logits, int64_t first)>& take,
@@ -275,6 +284,8 @@ void Session::AppendWithLogits(std::span<const TokenId> tokens,
 
 void Session::CopyFrom(const Session& other) {
   Engine::Impl& engine = impl_->engine;
+  engine.ThrowIfFailed();
+  other.impl_->engine.ThrowIfFailed();
   engine.Unschedule();
   other.impl_->engine.compute->Synchronize();
   impl_->tokens.assign(other.impl_->tokens.begin(), other.impl_->tokens.end());
@@ -291,6 +302,7 @@ void Session::Rewind(int64_t tokens) {
   TF_CHECK(tokens >= 0 && tokens <= static_cast<int64_t>(impl_->tokens.size()), "{} of {}", tokens,
            impl_->tokens.size());
   Engine::Impl& engine = impl_->engine;
+  engine.ThrowIfFailed();
   const int64_t before = impl_->store.tail_first_block();
   if (tokens == 0 || tokens < before * kKvBlock) engine.Unschedule();
   impl_->store.Rewind(*engine.compute, *engine.link, tokens);

@@ -1,5 +1,7 @@
 #include "offload/ring.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "kernels/core/check.h"
@@ -20,7 +22,7 @@ Ring::Ring(Device& device, Link& link, TransferCounters& counters, const RingOpt
   }
 }
 
-void Ring::SetSchedule(std::vector<Transfer> schedule, bool waits_behind_passes) {
+void Ring::SetSchedule(std::vector<Transfer> schedule, bool on_demand) {
   for (; taken_ < issued_; ++taken_) {  // oldest first: the slots keep their turn
     const int64_t behind = issued_ - taken_;
     const size_t size = schedule_.size();
@@ -28,22 +30,22 @@ void Ring::SetSchedule(std::vector<Transfer> schedule, bool waits_behind_passes)
   }
   schedule_ = std::move(schedule);
   next_transfer_ = 0;
-  waits_behind_passes_ = waits_behind_passes;
-  begun_ = schedule_.size();
+  begun_ = taken_;
+  SetOnDemand(on_demand);
+}
+
+void Ring::SetOnDemand(bool on_demand) {
+  on_demand_ = on_demand;
   Fill();
 }
 
 void Ring::BeginPass() {
-  TF_CHECK(waits_behind_passes_);
-  begun_ += schedule_.size();
+  begun_ = std::max(begun_, taken_ + std::ssize(schedule_));
   Fill();
 }
 
 void Ring::Fill() {
-  while (!schedule_.empty() && issued_ - taken_ < slots() && (!waits_behind_passes_ || begun_ > 0)) {
-    Issue();
-    if (waits_behind_passes_) --begun_;
-  }
+  while (!schedule_.empty() && issued_ - taken_ < slots() && (!on_demand_ || issued_ < begun_)) Issue();
 }
 
 void Ring::Issue() {

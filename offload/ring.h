@@ -11,7 +11,8 @@
 //     ... queue work on slot.data() ...
 //     // the lease's end releases the slot behind that work
 //
-// A schedule may also wait behind each pass until BeginPass, for what has to cross the link before the next one.
+// A schedule may also be on demand: then what a pass streams begins to cross the link with its BeginPass, so that other
+// transfers can go before it.
 //
 // One thread uses a Ring. Device, lanes and link outlive it.
 #pragma once
@@ -63,8 +64,11 @@ class Ring {
 
   // From now on, passes use these transfers; those of the schedule before that are on their way are dropped, and
   // counted as unused. An empty schedule stops the ring. REQUIRES: no lease lives; each transfer fits a slot.
-  // With `waits_behind_passes` the first pass begins at once, each other one with BeginPass.
-  void SetSchedule(std::vector<Transfer> schedule, bool waits_behind_passes = false);
+  void SetSchedule(std::vector<Transfer> schedule, bool on_demand = false);
+  // The same transfers go on, and those on their way stay: whether passes wait for BeginPass from now on.
+  void SetOnDemand(bool on_demand);
+  // Lets the transfers of the next pass go. Nothing where it has been called for that pass, or it needs no call.
+  // REQUIRES: the pass before has taken all of its slots.
   void BeginPass();
 
   // The slot that holds, or will hold, the next transfer of the schedule; `compute` waits for it. REQUIRES: the
@@ -97,8 +101,8 @@ class Ring {
   std::vector<Slot> slots_;
   std::vector<Transfer> schedule_;
   size_t next_transfer_ = 0;  // of schedule_, to be issued
-  bool waits_behind_passes_ = false;
-  size_t begun_ = 0;    // transfers of passes that have begun, to be issued; where it waits
+  bool on_demand_ = false;
+  int64_t begun_ = 0;   // where passes wait: transfers, from the first on, of those that have begun
   int64_t issued_ = 0;  // transfers so far; number n is in slot n % slots
   int64_t taken_ = 0;   // leases so far
 };

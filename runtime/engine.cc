@@ -126,22 +126,26 @@ Engine::Impl::~Impl() {
   }
 }
 
-void Engine::Impl::Schedule(Passes passes, std::span<const KvStore* const> stores) {
+void Engine::Impl::BeginPass(Passes passes, std::span<const KvStore* const> stores, bool on_demand) {
   if (ring == nullptr) return;
-  if (scheduled == passes && std::ranges::equal(stores, scheduled_stores)) return;
-  std::vector<Transfer> transfers;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    AppendWeightTransfers(weights->store(), layer, std::array{LayerMatrix::kQkv}, transfers);
-    for (const KvStore* const store : stores) {
-      for (const StreamedEntries& run : store->Streamed(layer)) transfers.push_back(run.transfer);
+  if (scheduled == passes && std::ranges::equal(stores, scheduled_stores)) {
+    ring->SetOnDemand(on_demand);
+  } else {
+    std::vector<Transfer> transfers;
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      AppendWeightTransfers(weights->store(), layer, std::array{LayerMatrix::kQkv}, transfers);
+      for (const KvStore* const store : stores) {
+        for (const StreamedEntries& run : store->Streamed(layer)) transfers.push_back(run.transfer);
+      }
+      AppendWeightTransfers(weights->store(), layer,
+                            std::array{LayerMatrix::kAttentionOut, LayerMatrix::kGateUp, LayerMatrix::kDown},
+                            transfers);
     }
-    AppendWeightTransfers(weights->store(), layer,
-                          std::array{LayerMatrix::kAttentionOut, LayerMatrix::kGateUp, LayerMatrix::kDown}, transfers);
+    ring->SetSchedule(std::move(transfers), on_demand);
+    scheduled = passes;
+    scheduled_stores.assign(stores.begin(), stores.end());
   }
-  ring->SetSchedule(std::move(transfers), /*waits_behind_passes=*/passes == Passes::kFullOnDemand);
-  scheduled = passes;
-  scheduled_stores.assign(stores.begin(), stores.end());
-  pass_begun = true;
+  ring->BeginPass();
 }
 
 void Engine::Impl::Unschedule() {

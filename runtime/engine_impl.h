@@ -46,13 +46,11 @@ struct Engine::Impl {
   std::vector<std::unique_ptr<KvStore>> stores;  // one a sequence
   std::vector<bool> store_taken;
   std::vector<std::unique_ptr<RetrievalIndex>> indices;  // of the stores; none where the plan has no budget
-  // What the ring is filled for: passes over all KV of some sequences, each behind the one before or only after
-  // BeginPass; or retrieval passes, which stream weights alone.
-  enum class Passes { kNone, kFull, kFullOnDemand, kRetrieval };
+  // What the ring is filled for: passes over all KV of some sequences, or retrieval passes, which stream weights alone.
+  enum class Passes { kNone, kFull, kRetrieval };
   Passes scheduled = Passes::kNone;
   std::vector<const KvStore*> scheduled_stores;
   std::vector<const KvStore*> group;  // of the latest pass over all KV: the next one is expected to be of the same
-  bool pass_begun = false;            // of kFullOnDemand: the next pass' transfers are on their way
   std::vector<PassRows> parts;        // of a pass that is being queued; its memory is reserved once
 
   ~Impl();
@@ -60,15 +58,16 @@ struct Engine::Impl {
   void MakeTiers(const WeightSource& source, const WeightSource* draft_source);
   void MakePasses();
 
-  void Schedule(Passes passes, std::span<const KvStore* const> stores);
+  // Lets the transfers of the next pass go, if there is something to stream; `on_demand`: those of the pass after it
+  // wait until then. What is on its way for the same passes of the same sequences stays on its way.
+  void BeginPass(Passes passes, std::span<const KvStore* const> stores, bool on_demand);
   void Unschedule();
   // Throws the first error of the disk, which is this engine's end, if there has been one: from all that uses KV.
   void ThrowIfFailed() const;
 
   // engine_passes.cc:
-  // Lets the transfers of the next pass over all KV go, of those sequences; `on_demand`: those of the pass after it
-  // wait until then. Of the latest group, if `store` is of it; of `store` alone, if not.
-  void BeginFullPass(std::span<const KvStore* const> stores, bool on_demand);
+  // Where passes are sent ahead (PlanOptions::pipeline): BeginPass for the next one over all KV. Of the latest group,
+  // if `store` is of it; of `store` alone, if not.
   void BeginNextFullPass(const KvStore& store, bool on_demand);
   void RunFullPass(std::span<const PassRows> rows);
   // Engine's, of the same names.

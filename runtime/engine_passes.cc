@@ -21,25 +21,14 @@ void Check(std::span<const PassRequest> requests, int64_t max_rows) {
 
 }  // namespace
 
-void Engine::Impl::BeginFullPass(std::span<const KvStore* const> stores, bool on_demand) {
-  if (ring == nullptr) return;
-  Schedule(on_demand ? Passes::kFullOnDemand : Passes::kFull, stores);
-  if (!on_demand || pass_begun) return;
-  ring->BeginPass();
-  pass_begun = true;
-}
-
 void Engine::Impl::BeginNextFullPass(const KvStore& store, bool on_demand) {
   if (!plan.input.options.pipeline) return;
   const KvStore* const alone = &store;
   const bool of_group = std::ranges::find(group, alone) != group.end();
-  BeginFullPass(of_group ? std::span<const KvStore* const>(group) : std::span(&alone, 1), on_demand);
+  BeginPass(Passes::kFull, of_group ? std::span<const KvStore* const>(group) : std::span(&alone, 1), on_demand);
 }
 
-void Engine::Impl::RunFullPass(std::span<const PassRows> rows) {
-  forward->Run({.parts = rows, .linears = *linears});
-  pass_begun = false;
-}
+void Engine::Impl::RunFullPass(std::span<const PassRows> rows) { forward->Run({.parts = rows, .linears = *linears}); }
 
 void Engine::Impl::Verify(std::span<const PassRequest> requests) {
   ThrowIfFailed();
@@ -55,15 +44,14 @@ void Engine::Impl::Verify(std::span<const PassRequest> requests) {
     on_demand = on_demand || session.retrieval.on;
     group.push_back(&session.store);
   }
-  BeginFullPass(group, on_demand || !plan.input.options.pipeline);
+  // With a retrieval cache, what it fetches goes before the next pass.
+  BeginPass(Passes::kFull, group, on_demand || !plan.input.options.pipeline);
   parts.clear();
   for (const PassRequest& r : requests) parts.push_back(r.session->impl_->AddRows(r.tokens));
   RunFullPass(parts);
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i].session->impl_->store.set_tokens(parts[i].first_position + TokensOf(requests[i]));
   }
-  // With a retrieval cache, what it fetches goes first.
-  if (!on_demand && plan.input.options.pipeline) BeginFullPass(group, false);
 }
 
 void Engine::Impl::Retrieve(std::span<const PassRequest> requests) {
@@ -71,7 +59,7 @@ void Engine::Impl::Retrieve(std::span<const PassRequest> requests) {
   Check(requests, forward->max_rows());
   for (const PassRequest& r : requests) r.session->impl_->SelectFor(TokensOf(r));
   if (plan.streams_weights()) {
-    Schedule(Passes::kRetrieval, {});
+    BeginPass(Passes::kRetrieval, {}, !plan.input.options.pipeline);
   } else {
     BeginNextFullPass(requests.front().session->impl_->store, true);
   }

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -182,6 +184,79 @@ TEST_CASE("prefill brings each weight in and each byte of KV out once; a step br
     CHECK(in == work.steps * plan.StreamedBytesPerPass());
     CHECK(engine.transfers().bytes(Direction::kDeviceToHost) == after_prefill.bytes(Direction::kDeviceToHost));
   }
+}
+
+// A prompt, two tokens by Append, and three passes over three tokens each, behind retrieval passes if there are chunks.
+TEST_CASE("what crosses the link is what the passes need: nothing is sent ahead that is then dropped") {
+  constexpr int64_t kPrompt = 1100, kRounds = 3, kRows = 3, kPasses = 2 + kRounds;
+  const LongModel model(kTiny);
+  for (const bool pipeline : {true, false}) {
+    for (const bool retrieval : {true, false}) {
+      CAPTURE(pipeline);
+      CAPTURE(retrieval);
+      EngineOptions options = Options({.model = model.path().c_str(), .prompt = kPrompt, .steps = 20, .rows = 0});
+      options.plan.options.resident_kv_bytes = 0;
+      options.plan.options.slots = 2;
+      options.plan.options.slot_bytes = 1 << 13;
+      options.plan.options.pipeline = pipeline;
+      options.plan.options.budget_tokens = retrieval ? 64 : 0;
+      Engine engine(options);
+      const int64_t pass_bytes = engine.plan().StreamedBytesPerPass();
+      REQUIRE(pass_bytes > engine.plan().ring.slots * engine.plan().ring.slot_bytes);
+      const std::vector<TokenId> text = Tokens(kPrompt + 2 + kRounds * kRows, 320);
+      auto session = engine.NewSession();
+      session->Append(std::span(text).first(kPrompt));
+      for (int64_t i = kPrompt; i < kPrompt + 2; ++i) session->Append(std::span(text).subspan(i, 1));
+      if (retrieval) session->EnableRetrieval({});
+      for (int64_t i = kPrompt + 2; i < std::ssize(text); i += kRows) {
+        const auto rows = std::span(text).subspan(i, kRows);
+        if (retrieval) session->RetrievalPass(rows, 1);
+        session->Verify(rows, 1);
+      }
+      const TransferCounters& transfers = engine.transfers();
+      CHECK(transfers.unused_bytes() == 0);
+      const int64_t ahead = transfers.bytes(Direction::kHostToDevice, Purpose::kKv) - kPasses * pass_bytes;
+      CHECK(ahead >= 0);
+      CHECK(ahead <= (pipeline && !retrieval ? engine.plan().ring.slots * engine.plan().ring.slot_bytes : 0));
+      session.reset();
+      CHECK(transfers.unused_bytes() == ahead);
+    }
+  }
+  // Of several sequences, the first pass is one of all of them.
+  EngineOptions options = Options({.model = model.path().c_str(), .prompt = kPrompt, .steps = 20, .rows = 0});
+  options.plan.options.resident_kv_bytes = 0;
+  options.plan.batch = 2;
+  Engine engine(options);
+  const std::vector<TokenId> text = Tokens(kPrompt + 1, 320);
+  const auto first = engine.NewSession(), second = engine.NewSession();
+  for (Session* const session : {first.get(), second.get()}) session->Append(std::span(text).first(kPrompt));
+  const auto last = std::span(text).last(1);
+  engine.Verify(std::array{PassRequest{first.get(), last}, PassRequest{second.get(), last}});
+  CHECK(engine.transfers().unused_bytes() == 0);
+}
+
+TEST_CASE("with weights that stream, too, nothing is sent ahead with --no-pipeline") {
+  constexpr int64_t kPrompt = 1100;
+  const LongModel model(kTiny);
+  EngineOptions options = Options({.model = model.path().c_str(), .prompt = kPrompt, .steps = 20, .rows = 0});
+  options.plan.options.resident_weight_bytes = 0;
+  options.plan.options.resident_kv_bytes = 0;
+  options.plan.options.pipeline = false;
+  options.plan.options.budget_tokens = 64;
+  Engine engine(options);
+  int64_t weights = 0;
+  for (const LayerPlan& layer : engine.plan().layers) weights += layer.StreamedWeightBytes();
+  const std::vector<TokenId> text = Tokens(kPrompt + 6, 320);
+  const auto session = engine.NewSession();
+  session->Append(std::span(text).first(kPrompt));
+  session->EnableRetrieval({});
+  for (int64_t i = kPrompt; i < kPrompt + 6; i += 3) {
+    for (int64_t row = i; row < i + 3; ++row) session->RetrievalPass(std::span(text).subspan(row, 1), 1);
+    session->Verify(std::span(text).subspan(i, 3), 1);
+  }
+  CHECK(engine.transfers().unused_bytes() == 0);
+  // Of the prompt, of six retrieval passes and two over all KV.
+  CHECK(engine.transfers().bytes(Direction::kHostToDevice, Purpose::kWeights) == 9 * weights);
 }
 
 TEST_CASE("a session copied to engines of other placements goes on with the same bits") {

@@ -71,7 +71,7 @@ bool Session::Impl::RunPasses(std::span<const TokenId> more, const TakeHidden& t
     if (stop.stop_requested()) return false;
     FoldFor(std::min(engine.forward->max_rows(), total - done));
     const int64_t rows = std::min({engine.forward->max_rows(), total - done, store.tail_room()});
-    engine.BeginFullPass({&self, 1}, retrieval.on);
+    engine.BeginPass(Engine::Impl::Passes::kFull, {&self, 1}, retrieval.on || !SendsAhead());
     const PassRows part = AddRows(more.subspan(done, rows));
     engine.RunFullPass({&part, 1});
     store.set_tokens(part.first_position + rows);
@@ -98,6 +98,11 @@ PassRows Session::Impl::AddRetrievalRows(std::span<const TokenId> more) {
   retrieval_cache->set_oracle(retrieval.middle == Middle::kOracle);
   retrieval_end = first + count;
   return {.tokens = speculated, .first_position = first, .cache = &*retrieval_cache};
+}
+
+bool Session::Impl::SendsAhead() const {
+  const PlanInput& input = engine.plan.input;
+  return input.options.pipeline && input.batch == 1;
 }
 
 void Session::Impl::FoldFor(int64_t rows) {
@@ -164,6 +169,7 @@ int64_t Session::context_tokens() const { return impl_->engine.plan.input.contex
 
 TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFunction& progress, std::stop_token stop) {
   TensorView logits;
+  const bool is_prompt = impl_->tokens.empty();
   const int64_t last = static_cast<int64_t>(impl_->tokens.size() + tokens.size()) - 1;
   const bool done = impl_->Run(
       tokens,
@@ -172,8 +178,10 @@ TensorView Session::Append(std::span<const TokenId> tokens, const ProgressFuncti
       },
       progress, stop);
   if (!done) return TensorView();
-  const KvStore* const store = &impl_->store;
-  impl_->engine.BeginFullPass({&store, 1}, impl_->retrieval.on);  // the first slots of the next pass are on their way
+  if (is_prompt && impl_->SendsAhead() && impl_->index == nullptr) {
+    const KvStore* const store = &impl_->store;
+    impl_->engine.BeginPass(Engine::Impl::Passes::kFull, {&store, 1}, /*on_demand=*/false);
+  }
   return logits;
 }
 

@@ -26,7 +26,7 @@ void RetrievalVerifier::Run(std::span<const TokenId> tokens, std::span<float> la
 void DraftVerifier::TakeIn(std::span<const TokenId> tokens) { model_.TakeIn(tokens, *cache_); }
 
 void DraftVerifier::Rewind(int64_t tokens) {
-  cache_->Rewind(tokens);
+  if (tokens < cache_->tokens()) cache_->Rewind(tokens);
   if (this->tokens() < laws_.tokens()) laws_.Set(this->tokens(), {});
 }
 

@@ -23,7 +23,9 @@ class FullVerifier final : public Verifier {
 
   int64_t vocab() const override { return laws_.vocab(); }
   int64_t tokens() const override { return static_cast<int64_t>(session_.tokens().size()); }
-  void Rewind(int64_t tokens) override { session_.Rewind(tokens); }
+  void Rewind(int64_t tokens) override {
+    if (tokens < this->tokens()) session_.Rewind(tokens);
+  }
   void Run(std::span<const TokenId> tokens, std::span<float> laws) override;
   // Run without laws: what they are made of, f32 [rows, vocab], until the next call.
   TensorView RunForLogits(std::span<const TokenId> tokens, int64_t rows);

@@ -209,6 +209,49 @@ TEST_CASE("greedy: rounds through the retrieval cache, past it, and without prop
   CHECK(decode([](uint32_t round) { return static_cast<int>(round / 4 % 3); }) == plain);
 }
 
+// The top level rejects a token, by which the session has already gone back when the level below hears of it; the next
+// round goes past the retrieval cache, so that nothing is said to it before the one after.
+TEST_CASE("a token that the top level has rejected leaves the retrieval level's penalty history") {
+  constexpr int64_t kPrompt = 300;
+  Engine engine(TinyOptions(kTiny, kPrompt + 20, 32));
+  SamplingOptions sampling;
+  sampling.presence_penalty = 5;
+  const std::vector<TokenId> prompt = Tokens(kPrompt, static_cast<int32_t>(engine.config().vocab), 21);
+  const auto session = engine.NewSession();
+  session->Append(std::span(prompt).first(kPrompt - 1));
+  session->EnableRetrieval({});
+  session->ReserveTail(16);
+  const auto laws = [&] {
+    return RowLaws(engine.lane(), engine.config().vocab, sampling, prompt, session->context_tokens());
+  };
+  FullVerifier full(*session, laws());
+  RetrievalVerifier retrieval(*session, laws());
+  FollowedSequence top(full, prompt), middle(retrieval, prompt);
+  const int64_t vocab = engine.config().vocab;
+  std::vector<float> law(vocab), expected(vocab);
+  const auto propose = [&](std::initializer_list<int32_t> ids, bool through_middle) {
+    for (const int32_t id : ids) {
+      top.Add(TokenId{id});
+      if (through_middle) middle.Add(TokenId{id});
+    }
+    if (through_middle) middle.Run(law);
+    top.Run(law);
+  };
+  const auto conclude = [&](int64_t keep, const std::vector<TokenId>& more) {
+    top.Continue(keep, more);
+    middle.Continue(keep, more);
+  };
+  propose({1, 2, 3}, true);
+  conclude(kPrompt, {TokenId{1}, TokenId{4}});  // 2 is rejected for 4
+  propose({5}, false);
+  conclude(kPrompt + 2, {TokenId{5}, TokenId{6}});
+  middle.Run(law);
+  session->RewindRetrieval(kPrompt + 3);
+  RetrievalVerifier fresh(*session, laws());
+  FollowedSequence(fresh, {top.tokens().begin(), top.tokens().end()}).Run(expected);
+  CHECK(law == expected);
+}
+
 TEST_CASE("greedy: the hierarchy on the demo pair equals plain decoding in every placement, through folds") {
   const int64_t prompt_tokens = SmallTests() ? 560 : 1200, tokens = SmallTests() ? 6 : 24;
   const int64_t own = SmallTests() ? 20 : 200;

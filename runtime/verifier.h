@@ -25,7 +25,8 @@ class Verifier {
   virtual int64_t vocab() const = 0;
   // Tokens in the cache.
   virtual int64_t tokens() const = 0;
-  // Forgets all but the first `tokens`.
+  // Forgets all but the first `tokens`, in its cache and wherever else it follows the sequence. REQUIRES: tokens <=
+  // tokens().
   virtual void Rewind(int64_t tokens) = 0;
   // Takes in `tokens`, and writes the filtered law behind each of the last `laws.size() / vocab()` of them, as weights
   // (distribution.h). Throws Error where the model gives no law. REQUIRES: so many tokens.

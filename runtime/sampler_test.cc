@@ -83,14 +83,37 @@ TEST_CASE("options out of range, and logits that are not finite, are errors") {
   invalid({.filter = {.top_p = 0}});
   invalid({.filter = {.top_p = 1.1f}});
   invalid({.filter = {.min_p = 2}});
-  invalid({.repetition_penalty = 0});
+  for (const float penalty : {0.0f, -1.0f, 9e-4f, 1e-39f, 1001.0f, INFINITY, NAN})
+    invalid({.repetition_penalty = penalty});
+  for (const float penalty : {-1001.0f, 1001.0f, 1e38f, -INFINITY, NAN}) {
+    invalid({.frequency_penalty = penalty});
+    invalid({.presence_penalty = penalty});
+  }
+  Validate({.filter = {.temperature = 1e-45f}, .repetition_penalty = 1e-3f, .frequency_penalty = -1e3f});
   CHECK_THROWS_WITH_AS(Validate({.filter = {.top_p = 2}}), doctest::Contains("--top-p: found 2, expected more than 0"),
                        Error);
   const TokenHistory history(3);
   const float nan = std::nanf("");
   for (float temperature : {0.0f, 1.0f}) {
-    CHECK_THROWS_WITH_AS(test.Sample({.filter = {.temperature = temperature}}, {nan, nan, nan}, history, 0),
-                         doctest::Contains("not finite"), Error);
+    for (const float bad : {nan, INFINITY, -INFINITY}) {
+      CHECK_THROWS_WITH_AS(test.Sample({.filter = {.temperature = temperature}}, {bad, bad, bad}, history, 0),
+                           doctest::Contains("not finite"), Error);
+    }
+  }
+}
+
+TEST_CASE("the least temperature and the outermost penalties draw from finite logits") {
+  SamplerTest test;
+  TokenHistory history(3);
+  for (int i = 0; i < 1000; ++i) history.AddOutput(TokenId{2});
+  for (const float temperature : {1e-38f, 1e-45f, 0.6f}) {
+    for (const float penalty : {-1e3f, 1e3f}) {
+      const SamplingOptions options{.filter = {.temperature = temperature},
+                                    .repetition_penalty = penalty < 0 ? 1e-3f : 1e3f,
+                                    .frequency_penalty = penalty,
+                                    .presence_penalty = penalty};
+      CHECK(ToInt(test.Sample(options, {-30, 29, 30}, history, 0)) == (penalty < 0 ? 2 : 1));
+    }
   }
 }
 

@@ -22,10 +22,12 @@ void Validate(const SamplingOptions& o) {
   CheckRange("--top-k", f.top_k, f.top_k >= 0, "0 (off) or more");
   CheckRange("--top-p", f.top_p, f.top_p > 0 && f.top_p <= 1, "more than 0, up to 1 (off)");
   CheckRange("--min-p", f.min_p, f.min_p >= 0 && f.min_p <= 1, "0 (off) to 1");
-  CheckRange("--repeat-penalty", o.repetition_penalty, o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty),
-             "more than 0; 1 is off");
-  CheckRange("--frequency-penalty", o.frequency_penalty, std::isfinite(o.frequency_penalty), "a number; 0 is off");
-  CheckRange("--presence-penalty", o.presence_penalty, std::isfinite(o.presence_penalty), "a number; 0 is off");
+  // Beyond, logits overflow long before they are of use to anyone.
+  CheckRange("--repeat-penalty", o.repetition_penalty, o.repetition_penalty >= 1e-3f && o.repetition_penalty <= 1e3f,
+             "0.001 to 1000; 1 is off");
+  CheckRange("--frequency-penalty", o.frequency_penalty, std::abs(o.frequency_penalty) <= 1e3f,
+             "-1000 to 1000; 0 is off");
+  CheckRange("--presence-penalty", o.presence_penalty, std::abs(o.presence_penalty) <= 1e3f, "-1000 to 1000; 0 is off");
 }
 
 void CheckVocab(int64_t vocab) {

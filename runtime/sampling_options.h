@@ -11,9 +11,10 @@ namespace triforce {
 
 struct SamplingOptions {
   SamplingFilter filter;  // temperature (0: greedy), top_k, top_p, min_p
-  // Divides positive and multiplies negative logits of tokens in the prompt or the output (transformers). 1: off.
+  // Divides positive and multiplies negative logits of tokens in the prompt or the output (transformers). 1: off; .001
+  // to 1000.
   float repetition_penalty = 1.0f;
-  // Subtracted from the logits of tokens in the output, times their count, and once (OpenAI). 0: off.
+  // Subtracted from the logits of tokens in the output, times their count, and once (OpenAI). 0: off; -1000 to 1000.
   float frequency_penalty = 0.0f;
   float presence_penalty = 0.0f;
   uint64_t seed = 0;

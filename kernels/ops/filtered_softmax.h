@@ -10,8 +10,10 @@ namespace triforce {
 
 // Filters, applied in this order, each to what the one before has left; as transformers' logits warpers.
 struct SamplingFilter {
-  float temperature = 1.0f;  // divides the logits; 0: all probability on the largest (the lowest id among equals)
-  int32_t top_k = 0;         // keeps the k largest and all that equal the k-th; 0: off
+  // Divides the logits' distances from the largest, so that no value above 0 is too small; 0: all probability on the
+  // largest (the lowest id among equals).
+  float temperature = 1.0f;
+  int32_t top_k = 0;   // keeps the k largest and all that equal the k-th; 0: off
   float top_p = 1.0f;  // keeps the fewest, largest first and lowest id first among equals, whose sum reaches top_p
   float min_p = 0.0f;  // keeps those at least min_p times as likely as the likeliest
 };

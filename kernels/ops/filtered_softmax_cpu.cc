@@ -152,9 +152,10 @@ void FilterRow(const FilteredSoftmaxArgs& args, int64_t row, std::byte* scratch)
   if (p != logits) std::copy(logits, logits + count, p);
   if (filter.top_k > 0 && filter.top_k < count) KeepTopK(p, count, filter.top_k, reinterpret_cast<float*>(scratch));
   const FloatVec temperature = hn::Set(FloatTag(), filter.temperature);
-  const FloatVec largest = hn::Set(FloatTag(), most / filter.temperature);
+  const FloatVec largest = hn::Set(FloatTag(), most);
+  // Distances are divided, and not logits, which could overflow by the least of temperatures.
   Transform(p, count, kMinusInfinity,
-            [&](int64_t, FloatVec v) { return ExpOfNegative(FloatTag(), hn::Sub(hn::Div(v, temperature), largest)); });
+            [&](int64_t, FloatVec v) { return ExpOfNegative(FloatTag(), hn::Div(hn::Sub(v, largest), temperature)); });
   if (filter.top_p < 1) KeepTopP(p, count, filter.top_p, *reinterpret_cast<TopPScratch*>(scratch));
   const FloatVec least = hn::Set(FloatTag(), filter.min_p);  // the likeliest has weight 1
   LaneSum kept;

@@ -82,6 +82,24 @@ TEST_CASE("filtered_softmax: ties") {
   });
 }
 
+TEST_CASE("filtered_softmax: a temperature next to nothing leaves the largest, and those that equal it") {
+  ForEachDevice([](OpTest& test) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    for (const float temperature : {1e-6f, 1e-20f, 1e-38f, 1e-45f}) {
+      CAPTURE(temperature);
+      for (const float shift : {0.0f, 25.0f, -25.0f, 1e6f}) {
+        const std::vector<float> logits{shift - 1, shift + 2, -infinity, shift + 2, shift};
+        for (const SamplingFilter& filter : {SamplingFilter{.temperature = temperature},
+                                             {.temperature = temperature, .top_k = 3, .top_p = 0.95f, .min_p = 0.1f}}) {
+          CHECK(Filtered(test, logits, filter) == std::vector<float>{0, 0.5f, 0, 0.5f, 0});
+        }
+        CHECK(Filtered(test, {shift, shift + 1, shift - 1}, {.temperature = temperature}) ==
+              std::vector<float>{0, 1, 0});
+      }
+    }
+  });
+}
+
 // The values are those of transformers' warpers, by hand: softmax of log(8, 4, 2, 1, 1) is 1/2, 1/4, 1/8, 1/16, 1/16.
 TEST_CASE("filtered_softmax: each filter works on what the one before has left") {
   ForEachDevice([](OpTest& test) {

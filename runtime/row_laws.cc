@@ -23,7 +23,10 @@ RowLaws::RowLaws(Lane& lane, int64_t vocab, const SamplingOptions& options, std:
   CheckVocab(vocab);
   history_.AddPrompt(prompt);
   output_.reserve(std::max<int64_t>(0, context_tokens - prompt_tokens_) + kMostRows);
-  const auto cut = [&](Arena& arena) { likeliest_ = arena.Cut(DType::kI32, {kMostRows}); };
+  const auto cut = [&](Arena& arena) {
+    likeliest_ = arena.Cut(DType::kI32, {kMostRows});
+    largest_ = arena.Cut(DType::kF32, {kMostRows});
+  };
   Arena sizes;
   cut(sizes);
   arena_ = Arena(lane.device(), sizes.used_bytes(), "laws");
@@ -59,19 +62,17 @@ void RowLaws::Penalise(const TensorView& logits) {
 void RowLaws::WriteGreedy(const TensorView& logits, std::span<float> laws) {
   const int64_t rows = logits.dim(0);
   std::array<int32_t, kMostRows> tokens;
-  std::array<float, kMostRows> largest;
-  const TensorView likeliest = likeliest_.Slice(0, 0, rows);
-  Argmax(lane_, {logits, likeliest});
+  std::array<float, kMostRows> logits_of;
+  const TensorView likeliest = likeliest_.Slice(0, 0, rows), largest = largest_.Slice(0, 0, rows);
+  Argmax(lane_, {logits, likeliest, largest});
   lane_.Copy(tokens.data(), likeliest.data(), likeliest.bytes(), "tokens");
+  lane_.Copy(logits_of.data(), largest.data(), largest.bytes(), "logits");
   lane_.Synchronize();
   std::fill(laws.begin(), laws.end(), 0.0f);
   for (int64_t row = 0; row < rows; ++row) {
-    if (tokens[row] < 0) ThrowNotFinite();
+    if (!std::isfinite(logits_of[row])) ThrowNotFinite();
     laws[row * vocab_ + tokens[row]] = 1;
-    lane_.Copy(&largest[row], logits.as<float>() + row * logits.stride(0) + tokens[row], sizeof(float), "logit");
   }
-  lane_.Synchronize();
-  if (!std::all_of(largest.begin(), largest.begin() + rows, [](float x) { return std::isfinite(x); })) ThrowNotFinite();
 }
 
 void RowLaws::Write(const TensorView& logits, std::span<float> laws) {

@@ -51,6 +51,7 @@ class RowLaws {
   std::vector<TokenId> output_;
   Arena arena_;
   TensorView likeliest_;  // i32 [kMostRows]
+  TensorView largest_;    // f32 [kMostRows]: their logits
 };
 
 }  // namespace triforce

@@ -15,6 +15,7 @@ Sampler::Sampler(Lane& lane, int64_t vocab, const SamplingOptions& options)
   const auto cut = [&](Arena& arena) {
     random_bits_ = arena.Cut(DType::kI32, {1, 2});
     token_ = arena.Cut(DType::kI32, {1});
+    largest_ = arena.Cut(DType::kF32, {1});
   };
   Arena sizes;
   cut(sizes);
@@ -29,7 +30,8 @@ TokenId Sampler::Sample(const TensorView& logits, const TokenHistory& history, c
   float largest = 0;
   int32_t token = 0;
   if (options_.greedy()) {
-    Argmax(lane_, {logits, token_});
+    Argmax(lane_, {logits, token_, largest_});
+    lane_.Copy(&largest, largest_.data(), sizeof(largest), "logit");
   } else {
     lane_.Copy(random_bits_.data(), &bits, sizeof(bits), "random_bits");
     FilteredSoftmax(lane_, {logits, options_.filter, logits});
@@ -37,10 +39,6 @@ TokenId Sampler::Sample(const TensorView& logits, const TokenHistory& history, c
   }
   lane_.Copy(&token, token_.data(), sizeof(token), "token");
   lane_.Synchronize();
-  if (options_.greedy()) {
-    lane_.Copy(&largest, logits.as<float>() + token, sizeof(largest), "logit");
-    lane_.Synchronize();
-  }
   if (token < 0 || !std::isfinite(largest)) ThrowNotFinite();
   return TokenId{token};
 }

@@ -35,6 +35,7 @@ class Sampler {
   Arena arena_;
   TensorView random_bits_;  // i32 [1, 2]
   TensorView token_;        // i32 [1]
+  TensorView largest_;      // f32 [1]: where it is greedy, the token's logit
 };
 
 }  // namespace triforce

@@ -19,6 +19,10 @@ void Check(const ArgmaxArgs& args) {
   TF_CHECK(args.out.rank() == 1 && args.out.dtype() == DType::kI32 && args.out.dense() &&
                args.out.dim(0) == args.values.dim(0),
            "{}", args.out.ToString());
+  if (!args.largest) return;
+  TF_CHECK(args.largest.rank() == 1 && args.largest.dtype() == DType::kF32 && args.largest.dense() &&
+               args.largest.dim(0) == args.values.dim(0),
+           "{}", args.largest.ToString());
 }
 
 }  // namespace
@@ -39,6 +43,7 @@ void ArgmaxReference(const ArgmaxArgs& args) {
       if (values[i] > most) most = values[i], place = static_cast<int32_t>(i);
     }
     args.out.as<int32_t>()[row] = place;
+    if (args.largest) args.largest.as<float>()[row] = values[place];
   }
 }
 

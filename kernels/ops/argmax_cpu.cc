@@ -17,8 +17,9 @@ void ArgmaxImpl(Team& team, const ArgmaxArgs& args) {
   const int64_t count = args.values.dim(1);
   team.For(args.values.dim(0), [&](Worker&, int64_t row) {
     const float* values = args.values.as<float>() + row * args.values.stride(0);
-    const int64_t place = FirstPlace(values, count, Largest(values, count));
-    args.out.as<int32_t>()[row] = place == count ? 0 : static_cast<int32_t>(place);
+    const int64_t found = FirstPlace(values, count, Largest(values, count)), place = found == count ? 0 : found;
+    args.out.as<int32_t>()[row] = static_cast<int32_t>(place);
+    if (args.largest) args.largest.as<float>()[row] = values[place];
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -14,10 +15,20 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const float kNan = std::nanf("");
 
+// Bit for bit, so that NaN equals itself.
+void CheckSame(float a, float b) { CHECK(std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b)); }
+
 std::vector<int32_t> ArgmaxOf(OpTest& test, const TensorView& values) {
-  const TensorView out = test.New(DType::kI32, {values.dim(0)});
+  const TensorView out = test.New(DType::kI32, {values.dim(0)}), largest = test.New(DType::kF32, {values.dim(0)});
   Argmax(test.lane(), {values, out});
-  return test.ReadInts(out);
+  const std::vector<int32_t> places = test.ReadInts(out);
+  Argmax(test.lane(), {values, out, largest});
+  CHECK(test.ReadInts(out) == places);
+  const std::vector<float> found = test.Read(largest);
+  for (int64_t row = 0; row < values.dim(0); ++row) {
+    CheckSame(found[row], test.Read(values.Slice(0, row, row + 1))[places[row]]);
+  }
+  return places;
 }
 
 TEST_CASE("argmax equals its reference, ties included") {

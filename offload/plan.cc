@@ -114,6 +114,10 @@ Plan MakePlan(const PlanInput& input) {
                             InBothUnits(shortage->needed_bytes - shortage->available_bytes)),
                 RemedyFor(shortage->tier, input));
   }
+  if (input.options.looks_at_all_keys && plan.streams_kv()) {
+    throw Error(ErrorKind::kUsage, "--middle oracle", "looks at all keys, and some are not on the device",
+                "Raise --device-memory.");
+  }
   plan.times = PredictTimes(plan);
   return plan;
 }

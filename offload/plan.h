@@ -32,6 +32,7 @@ struct PlanOptions {
   int64_t chunk_tokens = 8;    // of one chunk, by which KV is ranked and retrieved; a multiple of 8 that divides 512
   int64_t budget_tokens = 0;   // of the retrieval cache; 0: there is none
   bool weighs_chunks = false;  // the retrieval cache holds heavy hitters, whose shares of attention are summed up
+  bool looks_at_all_keys = false;  // its chunks are chosen by all keys (Middle::kOracle), which lie on the device
   // Tokens that are proposed a round, and drafted for a retrieval pass, as times are predicted; 0: plain decoding. And
   // the most that any round proposes, where gamma adapts; no less than gamma counts.
   int64_t gamma = 0;

@@ -205,6 +205,18 @@ TEST_CASE("options that contradict the shape are errors that name them") {
   CHECK(contains(message([](PlanInput& i) { i.predict_tokens = -1; }), "--predict"));
 }
 
+TEST_CASE("a cache that is chosen by all keys is refused where some would stream, before anything is loaded") {
+  PlanInput input = On4090("llama2-7b", 16384, 0);
+  input.options.budget_tokens = 1024;
+  input.options.looks_at_all_keys = true;
+  REQUIRE_FALSE(MakePlan(input).streams_kv());
+  input.options.resident_kv_bytes = 0;
+  input.host_bytes = 64 * kGiB;
+  CHECK_THROWS_WITH_AS(MakePlan(input), doctest::Contains("--middle oracle: looks at all keys"), Error);
+  input.options.looks_at_all_keys = false;
+  CHECK(MakePlan(input).streams_kv());
+}
+
 // Small shapes, and limits near what they need.
 PlanInput RandomInput(std::mt19937_64& random) {
   const auto from = [&](int64_t low, int64_t high) { return std::uniform_int_distribution(low, high)(random); };

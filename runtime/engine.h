@@ -160,7 +160,8 @@ class Session {
   // tokens() is not empty; 1 <= rows <= tokens.size(), 64 at most; tokens fit the plan's activation_rows.
   TensorView Verify(std::span<const TokenId> tokens, int64_t rows);
 
-  // Retrieval passes from now on. REQUIRES: the plan has a budget.
+  // Retrieval passes from now on. REQUIRES: the plan has a budget, and streams no KV where Middle::kOracle looks at all
+  // keys (PlanOptions::looks_at_all_keys).
   void EnableRetrieval(const RetrievalOptions& options);
   // A retrieval pass: the target over the retrieval cache, for tokens behind those that earlier retrieval passes and
   // tokens() have. Otherwise as Verify. Nothing of it stays in tokens(); a verify pass of the same tokens writes over

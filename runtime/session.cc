@@ -199,10 +199,7 @@ TensorView Session::Verify(std::span<const TokenId> tokens, int64_t rows) {
 
 void Session::EnableRetrieval(const RetrievalOptions& options) {
   TF_CHECK(impl_->index != nullptr, "the plan has no budget");
-  if (options.middle == Middle::kOracle && impl_->engine.plan.streams_kv()) {
-    throw Error(ErrorKind::kUsage, "--middle oracle", "looks at all keys, and some are not on the device",
-                "Raise --device-memory.");
-  }
+  TF_CHECK(options.middle != Middle::kOracle || !impl_->engine.plan.streams_kv(), "keys are not on the device");
   impl_->retrieval = options;
   impl_->retrieval.on = true;
   impl_->retrieval_end = 0;

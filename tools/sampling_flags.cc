@@ -51,6 +51,7 @@ SamplingOptions MakeSamplingOptions(const SamplingFlags& f, const std::string& m
   sampling.presence_penalty = f.presence_penalty;
   sampling.seed = f.seed ? *f.seed : RandomSeed();
   Validate(sampling);
+  CheckVocab(config.vocab);  // before anything is loaded
   return sampling;
 }
 

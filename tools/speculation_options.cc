@@ -118,6 +118,7 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
   input.options.gamma = found.round.gamma;
   input.options.draft_gamma = found.round.draft_gamma;
   input.options.weighs_chunks = input.options.weighs_chunks && found.shape.retrieval;
+  input.options.looks_at_all_keys = flags.middle == "oracle" && found.shape.retrieval;
   return {{.mode = found.shape,
            .gamma = found.round.gamma,
            .draft_gamma = found.round.draft_gamma,

@@ -53,6 +53,17 @@ TEST_CASE("files that cannot be read") {
   CheckFails({"generate", "-m", "no/such/model", "-p", "x"}, {"no/such/model"});
 }
 
+// Weights of another vocabulary would be the next thing to be wrong.
+TEST_CASE("a vocabulary that no law can be drawn from is refused before anything is loaded") {
+  const TemporaryFolder folder;
+  const std::string model = folder.CopyModel(kTinyModel);
+  nlohmann::json config = ReadJson(model + "/config.json");
+  config["vocab_size"] = (1 << 18) + 1;
+  folder.Write("model/config.json", config.dump());
+  CheckFails({"generate", "-m", model, "--ids", folder.Write("ids", "[1, 2]"), "-n", "1"},
+             {"vocabulary: found 262145 tokens, expected at most 262144"});
+}
+
 TEST_CASE("ids that are no list of ids of the vocabulary") {
   const TemporaryFolder folder;
   const auto check = [&](const std::string& content, const std::vector<std::string>& parts) {

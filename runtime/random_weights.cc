@@ -128,7 +128,7 @@ std::vector<TokenId> RandomIds(int64_t count, const ModelConfig& config) {
   std::vector<TokenId> tokens;
   tokens.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    const double u = Uniform(kSeed, {.sequence = static_cast<uint32_t>(i)});
+    const double u = Uniform(kSeed, {.sequence = static_cast<uint32_t>(i), .purpose = RandomPurpose::kPrompt});
     tokens.push_back(TokenId{static_cast<int32_t>(u * static_cast<double>(config.vocab))});
   }
   if (config.bos && count > 0) tokens[0] = *config.bos;

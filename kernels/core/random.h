@@ -15,6 +15,7 @@ enum class RandomPurpose : uint8_t {
   kAccept,    // the test of a proposal
   kResidual,  // a token after a rejection
   kBonus,     // a token after all proposals were accepted
+  kPrompt,    // an id of a made-up prompt
 };
 
 // What a draw is for. No two draws of a run share one.

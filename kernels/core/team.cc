@@ -24,7 +24,7 @@ Team::Team(int threads) {
   helpers_.reserve(threads - 1);
   try {
     for (int i = 1; i < threads; ++i)
-      helpers_.push_back(StartThread([this, i] { HelperMain(workers_[i]); }, i, threads));
+      helpers_.push_back(StartThread([this, i] { HelperMain(workers_[i]); }, i - 1, threads));
   } catch (...) {  // those that run go before what they use
     Stop();
     throw;

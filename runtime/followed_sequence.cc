@@ -20,8 +20,8 @@ void FollowedSequence::Continue(int64_t keep, std::span<const TokenId> more) {
   tokens_.insert(tokens_.end(), more.begin() + (same - keep), more.end());
   // The last token is always left to the next Run, which has laws to give.
   const int64_t most = std::min(same, size() - 1);
-  // Also where it has no more tokens than that: a level above may have taken some from its cache already, of which it
-  // knows more than the cache does.
+  // Also where its cache ends there already: the level above may have shortened that, of which its penalties have not
+  // heard.
   if (verifier_.tokens() >= most) verifier_.Rewind(most);
 }
 

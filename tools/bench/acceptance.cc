@@ -71,7 +71,11 @@ double Measure(AcceptanceMeasurement& measurement, const AcceptanceCase& of) {
 // All cases of one chunk size: an engine for them, and a prefill for each text.
 void MeasureChunks(const Flags& flags, int64_t chunk_tokens, std::vector<AcceptanceResult*> results) {
   int64_t budget = 0;
-  for (const AcceptanceResult* r : results) budget = std::max(budget, r->of.middle.budget_tokens);
+  bool oracle = false;
+  for (const AcceptanceResult* r : results) {
+    budget = std::max(budget, r->of.middle.budget_tokens);
+    oracle = oracle || r->of.middle.middle == Middle::kOracle;
+  }
   Engine engine({.model_directory = flags.model,
                  .draft_directory = flags.draft,
                  .plan = {.context_tokens = flags.sweep.prompt_tokens + flags.measurement.tokens + 64,
@@ -80,6 +84,7 @@ void MeasureChunks(const Flags& flags, int64_t chunk_tokens, std::vector<Accepta
                           .options = {.chunk_tokens = chunk_tokens,
                                       .budget_tokens = std::max(budget, 4 * chunk_tokens),
                                       .weighs_chunks = true,
+                                      .looks_at_all_keys = oracle,
                                       .gamma = flags.measurement.verify_every}}});
   const Tokenizer tokenizer(flags.model, engine.config());
   std::stable_sort(results.begin(), results.end(), [](const AcceptanceResult* a, const AcceptanceResult* b) {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <fstream>
@@ -18,7 +19,7 @@
 namespace triforce {
 namespace {
 
-int64_t StackBytes() {
+[[maybe_unused]] int64_t StackBytes() {
   pthread_attr_t attributes;
   size_t bytes = 0;
   REQUIRE(::pthread_getattr_default_np(&attributes) == 0);
@@ -27,7 +28,7 @@ int64_t StackBytes() {
 }
 
 // What `body` throws in a process whose address space may grow by so many bytes; "nothing", or how the process ended.
-std::string ErrorWithin(int64_t bytes, const std::function<void()>& body) {
+[[maybe_unused]] std::string ErrorWithin(int64_t bytes, const std::function<void()>& body) {
   std::array<int, 2> ends{};
   REQUIRE(::pipe(ends.data()) == 0);
   const pid_t child = ::fork();

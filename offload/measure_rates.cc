@@ -81,13 +81,18 @@ class Measurement {
   }
 
   Rates Run() {
-    for (Work* const work : All()) work->run();  // warms up
+    for (Work* const work : All()) {  // warms up
+      Pause();
+      work->run();
+    }
     const auto begin = std::chrono::steady_clock::now();
     for (int round = 0; round < kMostRounds; ++round) {
       const double each = round == 0 ? 0 : SecondsSince(begin) / round;
       if (round >= kLeastRounds && SecondsSince(begin) + each > options_.seconds) break;
-      if (options_.between_rounds) options_.between_rounds();
-      for (Work* const work : All()) work->seconds.push_back(work->run());
+      for (Work* const work : All()) {
+        Pause();
+        work->seconds.push_back(work->run());
+      }
     }
     Rates rates = options_.assumed;
     rates.device_read_gbps = device_read_.GigaPerSecond();
@@ -110,11 +115,18 @@ class Measurement {
     return {&device_read_, &to_device_, &read_while_copying_, &to_host_, &both_, &matmul_, &chain_, &host_read_};
   }
 
+  // Lets go where the caller wants to stop: a round of a large working set takes seconds.
+  void Pause() const {
+    if (options_.between_rounds) options_.between_rounds();
+  }
+
   // Small f16 numbers of many bit patterns, which taken for f32 are no denormals either.
   void FillHostData() {
     auto* const words = reinterpret_cast<uint16_t*>(host_data_.data());
     uint32_t state = 12345;
+    constexpr int64_t kWordsBetweenPauses = 1 << 24;
     for (int64_t i = 0; i < bytes_ / 2; ++i) {
+      if (i % kWordsBetweenPauses == 0) Pause();
       state = state * 1664525u + 1013904223u;
       words[i] = static_cast<uint16_t>(0x2000u | ((state >> 16) & 0x8fffu));
     }

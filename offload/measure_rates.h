@@ -22,7 +22,7 @@ struct MeasureOptions {
   std::optional<std::string> disk_directory;  // nothing: the disk is not measured
   double seconds = 10;                        // about how long; three rounds are always made
   Rates assumed;                              // what is not measured is taken from here
-  std::function<void()> between_rounds;       // called often; may throw to stop
+  std::function<void()> between_rounds;       // called within rounds, too, several times a second; may throw to stop
 };
 
 // The rates of `device` and its link, with `source` saying when, and what was only assumed: the disk's where no

@@ -53,7 +53,7 @@ TEST_CASE("every rate is measured, all memory is given back, and no file stays")
                                             .between_rounds = [&] { ++calls; }});
   CheckAreRates(rates);
   CHECK(rates.all_reduce_us == 5);
-  CHECK(calls == 6);  // the least: three rounds, and three of the disk
+  CHECK(calls >= 4 * 8 + 3);  // eight works, warmed up and in three rounds; and three rounds of the disk
   CHECK_MESSAGE(rates.source.starts_with("measured 2"), rates.source);
   CHECK(rates.source.find("assumed") == std::string::npos);
   CHECK(fs::is_empty(folder));

@@ -28,9 +28,13 @@
 #include "tools/bench_table.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/number_flags.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
+
+constexpr int64_t kMostTurns = int64_t{1} << 30;
 
 struct BenchFlags {
   BenchConditionFlags conditions;
@@ -47,7 +51,7 @@ void AddFlags(CLI::App& app, BenchFlags& f) {
       ->type_name("FILE");
   app.add_option("--contexts", f.contexts, "tokens of the prompts that are cut from each text")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{64}, int64_t{1} << 40))
+      ->transform(TokenCount(64))
       ->capture_default_str();
   app.add_option("--modes", f.modes.modes,
                  fmt::format("of {}; default: all but the last", fmt::join(BenchModeNames(), ", ")))
@@ -55,16 +59,18 @@ void AddFlags(CLI::App& app, BenchFlags& f) {
       ->type_name("MODE,...");
   app.add_option("--temps", f.modes.temperatures, "the hierarchy at each temperature too, for its acceptance")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
+      ->transform(Number(0));
   app.add_option("--budgets", f.modes.budgets, "the hierarchy with each budget too, for its acceptance")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  app.add_option("--seeds", f.seeds, "continuations of each prompt")->check(CLI::PositiveNumber)->capture_default_str();
+      ->transform(TokenCount(1));
+  app.add_option("--seeds", f.seeds, "continuations of each prompt")
+      ->transform(WholeNumber(1, kMostTurns))
+      ->capture_default_str();
   app.add_option("--repeats", f.repeats, "times that each is measured")
-      ->check(CLI::PositiveNumber)
+      ->transform(WholeNumber(1, kMostTurns))
       ->capture_default_str();
   app.add_option("--warmup", f.warmup, "runs of 16 tokens before, of each mode and prompt, that do not count")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(WholeNumber(0, kMostTurns))
       ->capture_default_str();
   app.add_option("--json", f.json, "write all figures as a JSON object")->type_name("FILE");
   app.add_option("--csv", f.csv, "write a line for each run")->type_name("FILE");
@@ -75,6 +81,7 @@ void AddFlags(CLI::App& app, BenchFlags& f) {
 class Outputs {
  public:
   explicit Outputs(const BenchFlags& flags) {
+    if (!flags.json.empty() || !flags.csv.empty() || !flags.html.empty()) OutlastOutput();
     if (!flags.json.empty()) json_.emplace(flags.json);
     if (!flags.csv.empty()) csv_.emplace(flags.csv);
     if (!flags.html.empty()) html_.emplace(flags.html);
@@ -96,7 +103,7 @@ class Outputs {
   std::optional<OutputFile> json_, csv_, html_;
 };
 
-BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
+BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config, const std::stop_token& stop) {
   const bool random = flags.conditions.model.random_weights;
   if (flags.files.empty() != random) {
     throw random ? Error(ErrorKind::kUsage, "--file", "needs a tokenizer, which a shape has not",
@@ -114,7 +121,7 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
   flags.modes.has_draft = flags.conditions.speculation.has_draft();
   const BenchChoice choice = ChooseConfigurations(flags.modes);
   if (!choice.left_out.empty()) {
-    fmt::print(stderr, "left out for want of --draft-model: {}\n", fmt::join(choice.left_out, ", "));
+    Say("left out for want of --draft-model: {}\n", fmt::join(choice.left_out, ", "));
   }
   BenchMatrix matrix{.texts = {},
                      .contexts = flags.contexts,
@@ -130,7 +137,7 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
   }
   const Tokenizer tokenizer(flags.conditions.model.model, config);
   for (const std::string& file : flags.files) {
-    matrix.texts.push_back(ReadBenchText(file, tokenizer));
+    matrix.texts.push_back(ReadBenchText(file, tokenizer, stop));
     CutPrompt(matrix.texts.back(), longest);  // tells now where it is too short
   }
   return matrix;
@@ -138,7 +145,7 @@ BenchMatrix MakeMatrix(BenchFlags& flags, const ModelConfig& config) {
 
 int Run(BenchFlags flags, std::stop_token stop) {
   const ModelConfig config = ReadModelConfig(SourceOf(flags.conditions.model));
-  BenchMatrix matrix = MakeMatrix(flags, config);
+  BenchMatrix matrix = MakeMatrix(flags, config, stop);
   Outputs outputs(flags);
   const BenchConditions conditions = MakeConditions(flags.conditions, stop);
   matrix.labels = LabelsOf(flags.conditions, conditions);
@@ -151,13 +158,13 @@ int Run(BenchFlags flags, std::stop_token stop) {
   progress.Clear();
   if (results.turns.empty()) throw Interrupted{};
   const BenchReport report = MakeBenchReport(results);
-  fmt::print("{}; {}; {}\n", header.model, header.machine, header.date);
-  for (const std::string& label : results.labels) fmt::print("{}\n", label);
-  for (const BenchTable& table : MakeBenchTables(results, report)) fmt::print("\n{}", FormatTable(table));
-  fmt::print("\n");
-  for (const std::string& note : BenchNotes(results, report)) fmt::print("{}\n", note);
+  Print("{}; {}; {}\n", header.model, header.machine, header.date);
+  for (const std::string& label : results.labels) Print("{}\n", label);
+  for (const BenchTable& table : MakeBenchTables(results, report)) Print("\n{}", FormatTable(table));
+  Print("\n");
+  for (const std::string& note : BenchNotes(results, report)) Print("{}\n", note);
   outputs.Write(header, results, report);
-  return stop.stop_requested() ? kInterruptedExitCode : 0;
+  return stop.stop_requested() ? InterruptedExitCode() : 0;
 }
 
 }  // namespace

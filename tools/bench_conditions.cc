@@ -22,6 +22,8 @@
 #include "offload/rates_file.h"
 #include "tools/bench/timing.h"
 #include "tools/interrupt.h"
+#include "tools/number_flags.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -53,9 +55,9 @@ Rates RatesOfMachine(const BenchConditionFlags& flags, std::stop_token stop) {
                          }};
   if (!flags.model.plan.disk.empty()) options.disk_directory = flags.model.plan.disk;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  if (terminal) fmt::print(stderr, "measuring the machine, about {:.0f} s", kMeasureSeconds + 1);
+  if (terminal) Say("measuring the machine, about {:.0f} s", kMeasureSeconds + 1);
   const Rates rates = MeasureRates(*device, options);
-  if (terminal) fmt::print(stderr, "\r\x1b[K");
+  if (terminal) Say("\r\x1b[K");
   return rates;
 }
 
@@ -106,13 +108,13 @@ void AddConditionFlags(CLI::App& app, BenchConditionFlags& f) {
       fmt::format("the first of the random numbers' seeds; default: {}", kDefaultSeed));
   app.get_option("--rates")->description("rates as triforce doctor has measured them; default: measured now");
   app.add_option("--batch", f.batch, "sequences of a run, side by side: as many continuations of its prompt")
-      ->check(CLI::PositiveNumber)
+      ->transform(WholeNumber(1, 1 << 16))
       ->capture_default_str();
   app.add_option("-n,--predict", f.predict, "tokens to generate in each run, whatever they are")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
+      ->transform(TokenCount(2, int64_t{1} << 30))
       ->capture_default_str();
   app.add_option("--link-ratio", f.link_ratio, "throttle transfers to the device to its measured read rate over this")
-      ->check(CLI::PositiveNumber);
+      ->transform(Number(1e-6, 1e6));
 }
 
 SamplingOptions SamplingOf(const BenchConditionFlags& flags, const ModelConfig& config) {

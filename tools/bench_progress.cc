@@ -5,6 +5,8 @@
 
 #include <cstdio>
 
+#include "tools/standard_streams.h"
+
 namespace triforce {
 namespace {
 
@@ -26,14 +28,14 @@ void BenchProgress::Update(const std::string& what, double done) {
     line += left >= 90 ? fmt::format(", about {:.0f} min left", left / 60) : fmt::format(", about {:.0f} s left", left);
   }
   line = (line + "; " + what).substr(0, kColumns);
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\x1b[K" : "", line, terminal_ ? "" : "\n");
+  Say("{}{}{}", terminal_ ? "\r\x1b[K" : "", line, terminal_ ? "" : "\n");
   std::fflush(stderr);
   shown_ = terminal_;
 }
 
 void BenchProgress::Clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
+  Say("\r\x1b[K");
   std::fflush(stderr);
   shown_ = false;
 }

@@ -7,12 +7,10 @@
 #include <filesystem>
 
 #include "kernels/core/error.h"
-#include "models/json_file.h"
+#include "tools/input_text.h"
 
 namespace triforce {
 namespace {
-
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
 
 struct Place {
   std::string path;
@@ -33,10 +31,10 @@ Place PlaceOf(const std::string& argument) {
 
 }  // namespace
 
-BenchText ReadBenchText(const std::string& argument, const Tokenizer& tokenizer) {
+BenchText ReadBenchText(const std::string& argument, const Tokenizer& tokenizer, const std::stop_token& stop) {
   const Place place = PlaceOf(argument);
   BenchText text{.name = std::filesystem::path(argument).filename().string(), .tokens = {}};
-  text.tokens = tokenizer.Encode(ReadFile(place.path, kMaxTextBytes), place.path);
+  text.tokens = tokenizer.Encode(ReadInputText(place.path, stop), place.path);
   if (place.first >= std::max<int64_t>(1, text.tokens.size())) {
     throw Error(ErrorKind::kInvalidInput, argument,
                 fmt::format("begins at token {}, the text has {}", place.first, text.tokens.size()));

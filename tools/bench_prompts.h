@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ struct BenchText {
 };
 
 // Reads "FILE" or "FILE@TOKEN"; a file whose name ends so is taken as it is. Throws Error: kIo, kInvalidInput (the
-// text, or a first token beyond its end).
-BenchText ReadBenchText(const std::string& argument, const Tokenizer& tokenizer);
+// text, or a first token beyond its end); Interrupted where `stop` is requested.
+BenchText ReadBenchText(const std::string& argument, const Tokenizer& tokenizer, const std::stop_token& stop);
 
 // The first `tokens` of it. Throws Error (kInvalidInput) where there are fewer.
 std::vector<TokenId> CutPrompt(const BenchText& text, int64_t tokens);

@@ -22,7 +22,9 @@
 #include "tools/bench/timing.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/number_flags.h"
 #include "tools/plan_options.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -92,23 +94,23 @@ void PrintWrapped(const std::string& text, int indent) {
   for (std::string word; words >> word;) {
     const int length = static_cast<int>(word.size());
     if (column > indent && column + 1 + length >= kColumns) {
-      fmt::print("\n{:{}}", "", indent);
+      Print("\n{:{}}", "", indent);
       column = indent;
     }
-    fmt::print("{}{}", column > indent ? " " : "", word);
+    Print("{}{}", column > indent ? " " : "", word);
     column += length + (column > indent ? 1 : 0);
   }
-  fmt::print("\n");
+  Print("\n");
 }
 
 void PrintChecks(const std::vector<MachineCheck>& checks) {
   constexpr int kIndent = 28;
-  fmt::print("Machine\n");
+  Print("Machine\n");
   for (const MachineCheck& check : checks) {
-    fmt::print("  {:17}{:9}", check.name, Name(check.verdict));
+    Print("  {:17}{:9}", check.name, Name(check.verdict));
     PrintWrapped(check.found, kIndent);
     if (check.remedy.empty()) continue;
-    fmt::print("{:{}}", "", kIndent);
+    Print("{:{}}", "", kIndent);
     PrintWrapped("-> " + check.remedy, kIndent);
   }
 }
@@ -116,18 +118,17 @@ void PrintChecks(const std::vector<MachineCheck>& checks) {
 std::string Shown(double value) { return value < 10 ? fmt::format("{:.2f}", value) : fmt::format("{:.1f}", value); }
 
 void PrintRates(const Diagnosis& diagnosis) {
-  fmt::print("\nRates of {}\n  ", diagnosis.device == "cpu" ? "the CPU as a device" : diagnosis.device);
+  Print("\nRates of {}\n  ", diagnosis.device == "cpu" ? "the CPU as a device" : diagnosis.device);
   PrintWrapped(fmt::format("{}, {} thread{}, a working set of {}", CpuName(), diagnosis.threads,
                            diagnosis.threads == 1 ? "" : "s", FormatBytes(diagnosis.working_set_bytes)),
                2);
-  fmt::print("\n  {:38}{:>12} {:>12}\n", "", "measured", "assumed");
+  Print("\n  {:38}{:>12} {:>12}\n", "", "measured", "assumed");
   const Rates assumed = AssumedRates(diagnosis.device);
   for (const RateLine& line : kRateLines) {
     const std::string measured = diagnosis.Measured(line) ? Shown(diagnosis.rates.*line.value) : "-";
-    fmt::print("  {:38}{:>12} {:>12} {}\n", line.label, measured, Shown(assumed.*line.value), line.unit);
+    Print("  {:38}{:>12} {:>12} {}\n", line.label, measured, Shown(assumed.*line.value), line.unit);
   }
-  if (!diagnosis.disk_measured)
-    fmt::print("\n  The disk is measured where --disk names a folder that can be written.\n");
+  if (!diagnosis.disk_measured) Print("\n  The disk is measured where --disk names a folder that can be written.\n");
 }
 
 nlohmann::json ToJson(const Diagnosis& diagnosis) {
@@ -174,15 +175,16 @@ void Measure(const DoctorFlags& flags, std::stop_token stop, Diagnosis& diagnosi
   diagnosis.disk_measured = !flags.disk.empty() && diagnosis.checks.back().verdict != Verdict::kProblem;
   if (diagnosis.disk_measured) options.disk_directory = flags.disk;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  if (terminal) fmt::print(stderr, "measuring, about {:.0f} s", kSeconds + (diagnosis.disk_measured ? 3 : 1));
+  if (terminal) Say("measuring, about {:.0f} s", kSeconds + (diagnosis.disk_measured ? 3 : 1));
   diagnosis.rates = MeasureRates(*device, options);
-  if (terminal) fmt::print(stderr, "\r\x1b[K");
+  if (terminal) Say("\r\x1b[K");
 }
 
 int RunDoctor(const DoctorFlags& flags, std::stop_token stop) {
   Diagnosis diagnosis;
   diagnosis.device = flags.device;
   if (!flags.no_measure) {
+    OutlastOutput();
     diagnosis.rates_path = flags.rates.empty() ? DefaultRatesPath() : flags.rates;
     ReadRates(diagnosis.rates_path, "");  // tells now, and not after measuring, that it is no rates file
   }
@@ -190,15 +192,14 @@ int RunDoctor(const DoctorFlags& flags, std::stop_token stop) {
   if (!flags.disk.empty()) look.disk_directory = flags.disk;
   diagnosis.checks = CheckMachine(look);
   if (!flags.json) PrintChecks(diagnosis.checks);
-  std::fflush(stdout);
   if (!flags.no_measure) {
     Measure(flags, stop, diagnosis);
     if (!flags.json) PrintRates(diagnosis);
     WriteRates(diagnosis.rates_path, *DeviceName(flags.device), diagnosis.rates);
-    if (!flags.json) fmt::print("\nStored in {}\n", diagnosis.rates_path);
+    if (!flags.json) Print("\nStored in {}\n", diagnosis.rates_path);
   }
   if (flags.json) {
-    fmt::print("{}\n", ToJson(diagnosis).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    Print("{}\n", ToJson(diagnosis).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   return 0;
 }
@@ -212,7 +213,8 @@ RunCommand AddDoctorCommand(CLI::App& app) {
   command.add_option("--device", flags->device, "what is measured: cpu, cuda (the first GPU) or cuda:N")
       ->check(CheckDevice, "DEVICE")
       ->capture_default_str();
-  command.add_option("-t,--threads", flags->threads, "threads; default: one per core")->check(CLI::NonNegativeNumber);
+  command.add_option("-t,--threads", flags->threads, "threads; default: one per core")
+      ->transform(WholeNumber(0, kMostThreads));
   command.add_option("--rates", flags->rates, "where to store; default: ~/.config/triforce/rates.json")
       ->type_name("FILE");
   command.add_flag("--no-measure", flags->no_measure, "only look; nothing is stored");

@@ -17,6 +17,7 @@
 #include "tools/model_options.h"
 #include "tools/progress.h"
 #include "tools/run_labels.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -43,6 +44,7 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   const Input input = ReadInput(flags.input, tokenizer.get(), config, stop);
   const int64_t tokens = static_cast<int64_t>(input.tokens.size());
   const int64_t context = ContextTokens(flags.model, config, tokens, 0);
+  if (!flags.logits_out.empty() || !flags.stats_json.empty() || !flags.model.trace.empty()) OutlastOutput();
   std::optional<SafetensorsWriter> writer;
   if (!flags.logits_out.empty()) writer.emplace(flags.logits_out, "logits", std::vector<int64_t>{tokens, config.vocab});
   std::optional<OutputFile> stats_file;
@@ -72,10 +74,8 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (writer) writer->Finish();
   const double nll = tokens > 1 ? nll_sum / static_cast<double>(tokens - 1) : 0;
-  fmt::print("tokens {}\nnegative log-likelihood {:.6f} nats per token\nperplexity {:.4f}\n", tokens, nll,
-             std::exp(nll));
-  fmt::print(stderr, "eval: {} tokens in {:.2f} s, {:.1f} tokens/s\n", tokens, seconds,
-             static_cast<double>(tokens) / seconds);
+  Print("tokens {}\nnegative log-likelihood {:.6f} nats per token\nperplexity {:.4f}\n", tokens, nll, std::exp(nll));
+  Say("eval: {} tokens in {:.2f} s, {:.1f} tokens/s\n", tokens, seconds, static_cast<double>(tokens) / seconds);
   if (stats_file) {
     const PeakBytes peak = engine->peak_bytes();
     nlohmann::json stats = {{"tokens", tokens},

@@ -9,15 +9,20 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "tools/command_line.h"
+#include "tools/input_text.h"
+#include "tools/llama_flags.h"
+#include "tools/standard_streams.h"
+#include "tools/version.h"
 
 namespace triforce {
 namespace {
 
-constexpr std::string_view kConfigFlag = "--config";
-constexpr const char* kConfigVariable = "TRIFORCE_CONFIG";
+constexpr char kConfig[] = "config";
 
 std::string VariableName(const std::string& flag) {
   std::string name = "TRIFORCE_" + flag;
@@ -26,89 +31,130 @@ std::string VariableName(const std::string& flag) {
   return name;
 }
 
-// The file must be known before the rest is parsed.
-std::string ConfigPath(int argc, const char* const* argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == kConfigFlag && i + 1 < argc) return argv[i + 1];
-    if (argument.starts_with("--config=")) return std::string(argument.substr(9));
-  }
-  const char* variable = std::getenv(kConfigVariable);
-  return variable == nullptr ? "" : variable;
+// What CLI11 says, without the name that it begins with: ours says where the value stands.
+std::string MessageOf(const CLI::ParseError& error, const CLI::Option& option) {
+  const std::string text = error.what(), name = option.get_name() + ": ";
+  return text.starts_with(name) ? text.substr(name.size()) : text;
 }
 
-// Whether the command line has `option`, in any spelling.
-bool IsOnLine(const CLI::Option& option, int argc, const char* const* argv) {
-  return std::any_of(argv + 1, argv + argc, [&](std::string_view argument) {
-    const auto is_long = [&](const std::string& name) {
-      return argument == "--" + name || argument.starts_with("--" + name + "=");
-    };
-    const auto is_short = [&](const std::string& name) {
-      return !argument.starts_with("--") && argument.starts_with("-" + name);
-    };
-    return std::any_of(option.get_lnames().begin(), option.get_lnames().end(), is_long) ||
-           std::any_of(option.get_snames().begin(), option.get_snames().end(), is_short);
-  });
-}
-
-// Options that the environment and the file must leave alone: others of their group are on the command line.
-std::vector<const CLI::Option*> SilencedOptions(CLI::App& command, int argc, const char* const* argv) {
-  std::vector<const CLI::Option*> group;
-  bool given = false;
-  for (const CLI::Option* option : command.get_options()) {
-    if (option->get_group() != kInputGroup) continue;
-    group.push_back(option);
-    given = given || IsOnLine(*option, argc, argv);
-  }
-  return given ? group : std::vector<const CLI::Option*>();
-}
-
-// A TOML file being applied to the options of an app.
-class ConfigFile {
- public:
-  ConfigFile(std::string path, CLI::App& app, std::vector<const CLI::Option*> silenced)
-      : path_(std::move(path)), app_(app), silenced_(std::move(silenced)) {}
-
-  void Apply() {
-    toml::table file;
+void Apply(const std::vector<GivenValues>& all) {
+  for (const GivenValues& given : all) {
     try {
-      file = toml::parse_file(path_);
-    } catch (const toml::parse_error& error) {
-      if (error.source().begin.line == 0) throw Error(ErrorKind::kIo, path_, std::string(error.description()));
-      throw Error(ErrorKind::kInvalidInput, fmt::format("{}:{}", path_, error.source().begin.line),
-                  std::string(error.description()));
+      for (const std::string& value : given.values) given.option->add_result(value);
+      given.option->run_callback();
+    } catch (const CLI::ParseError& error) {
+      throw Error(given.source.error_kind, given.source.where, MessageOf(error, *given.option));
     }
-    const std::vector<CLI::App*> commands = app_.get_subcommands([](CLI::App*) { return true; });
-    for (const auto& [key, node] : file) {
-      const std::string name(key.str());
-      const auto command =
-          std::find_if(commands.begin(), commands.end(), [&](const CLI::App* c) { return c->get_name() == name; });
-      if (command != commands.end() && node.is_table()) {
-        for (const auto& [inner_key, inner] : *node.as_table()) Set({*command}, std::string(inner_key.str()), inner);
-      } else {
-        Set(commands, name, node);
-      }
-    }
+  }
+}
+
+// Options that lower sources must leave alone: those that have values, and others of their group.
+class Settled {
+ public:
+  bool Has(const CLI::Option& option) const {
+    return std::any_of(options_.begin(), options_.end(), [&](const CLI::Option* settled) {
+      return settled == &option || (option.get_group() == kInputGroup && settled->get_group() == kInputGroup);
+    });
+  }
+  void Add(const std::vector<GivenValues>& given) {
+    for (const GivenValues& g : given) options_.push_back(g.option);
   }
 
  private:
-  // Gives `node` to the flag `key` of every one of `commands` that has it.
-  void Set(const std::vector<CLI::App*>& commands, const std::string& key, const toml::node& node) {
-    const std::string where = fmt::format("{}:{}: {}", path_, node.source().begin.line, key);
-    bool known = false;
-    for (CLI::App* command : commands) {
-      CLI::Option* option = command->get_option_no_throw("--" + key);
-      if (option == nullptr || key == "config" || key == "help") continue;
-      known = true;
-      if (std::find(silenced_.begin(), silenced_.end(), option) != silenced_.end()) continue;
-      try {
-        option->default_val(Text(node, where));
-      } catch (const CLI::ParseError& error) {
-        throw Error(ErrorKind::kInvalidInput, where, error.what());
-      }
+  std::vector<const CLI::Option*> options_;
+};
+
+// Options that a variable or an entry can be meant for.
+bool IsOrdinary(const CLI::Option& option) {
+  return !option.get_lnames().empty() && !option.check_lname("help") && !option.check_lname(kConfig);
+}
+
+std::vector<GivenValues> ReadEnvironment(CLI::App& command, const Settled& settled) {
+  std::vector<GivenValues> given;
+  for (CLI::Option* option : command.get_options()) {
+    if (!IsOrdinary(*option) || settled.Has(*option)) continue;
+    for (const std::string& name : option->get_lnames()) {
+      const ValueSource source{VariableName(name)};
+      const char* const value = std::getenv(source.where.c_str());
+      if (value == nullptr || *value == '\0') continue;
+      given.push_back({option, {TakesValue(*option) ? value : SwitchValue(*option, name, value, source)}, source});
+      break;
     }
-    if (!known)
-      throw Error(ErrorKind::kInvalidInput, where, "is no flag", "Keys are long flag names, such as ctx-size.");
+  }
+  return given;
+}
+
+// A TOML file and the command that it is read for.
+class ConfigFile {
+ public:
+  ConfigFile(std::string path, CLI::App& app, CLI::App& command)
+      : path_(std::move(path)), app_(app), command_(command) {}
+
+  std::vector<GivenValues> Read(const Settled& settled, const std::stop_token& stop) {
+    const toml::table file = Parse(ReadInputText(path_, stop));
+    const std::vector<CLI::App*> commands = app_.get_subcommands([](CLI::App*) { return true; });
+    const auto is_table_of_command = [&](const toml::key& key, const toml::node& node) {
+      return node.is_table() && std::any_of(commands.begin(), commands.end(),
+                                            [&](const CLI::App* command) { return command->get_name() == key.str(); });
+    };
+    for (const auto& [key, node] : file) {
+      if (!is_table_of_command(key, node)) Take(std::string(key.str()), node, commands, settled);
+    }
+    if (const toml::table* const own = file[command_.get_name()].as_table()) {
+      for (const auto& [key, node] : *own) Take(std::string(key.str()), node, {&command_}, settled);
+    }
+    return std::move(given_);
+  }
+
+ private:
+  toml::table Parse(const std::string& text) const {
+    try {
+      return toml::parse(text, path_);
+    } catch (const toml::parse_error& error) {
+      throw Error(ErrorKind::kInvalidInput, fmt::format("{}:{}", path_, error.source().begin.line),
+                  std::string(error.description()));
+    }
+  }
+
+  // `commands` are those that an entry at this place can be meant for. A later entry replaces an earlier one.
+  void Take(const std::string& key, const toml::node& node, const std::vector<CLI::App*>& commands,
+            const Settled& settled) {
+    const ValueSource source{fmt::format("{}:{}: {}", path_, node.source().begin.line, key), ErrorKind::kInvalidInput};
+    if (std::none_of(commands.begin(), commands.end(), [&](CLI::App* command) { return Find(*command, key); })) {
+      RefuseKey(source, key);
+    }
+    CLI::Option* const option = Find(command_, key);
+    if (option == nullptr || settled.Has(*option)) return;
+    std::erase_if(given_, [&](const GivenValues& given) { return given.option == option; });
+    std::vector<std::string> values = Values(*option, node, source.where);
+    if (values.empty()) return;
+    if (!TakesValue(*option)) values = {SwitchValue(*option, key, values[0], source)};
+    given_.push_back({option, std::move(values), source});
+  }
+
+  static CLI::Option* Find(CLI::App& command, const std::string& key) {
+    CLI::Option* const option = command.get_option_no_throw("--" + key);
+    return option != nullptr && IsOrdinary(*option) ? option : nullptr;
+  }
+
+  [[noreturn]] static void RefuseKey(const ValueSource& source, const std::string& key) {
+    const LlamaFlag* const llama = FindLlamaFlag("--" + key);
+    throw Error(source.error_kind, source.where, "is no flag",
+                llama == nullptr      ? "Keys are long flag names, such as ctx-size."
+                : llama->same.empty() ? std::string(llama->sentence)
+                                      : fmt::format("It is {} here.", llama->same));
+  }
+
+  // An entry of a list is a value as it stands.
+  static std::vector<std::string> Values(const CLI::Option& option, const toml::node& node, const std::string& where) {
+    const toml::array* const list = node.as_array();
+    if (list == nullptr) return {Text(node, where)};
+    if (option.get_items_expected_max() <= 1) {
+      throw Error(ErrorKind::kInvalidInput, where, "found a list, expected one value");
+    }
+    std::vector<std::string> values;
+    for (const toml::node& value : *list) values.push_back(Text(value, where));
+    return values;
   }
 
   static std::string Text(const toml::node& node, const std::string& where) {
@@ -116,38 +162,56 @@ class ConfigFile {
     if (const auto* value = node.as_integer()) return std::to_string(value->get());
     if (const auto* value = node.as_floating_point()) return fmt::format("{}", value->get());
     if (const auto* value = node.as_boolean()) return value->get() ? "true" : "false";
-    if (const auto* values = node.as_array()) {  // CLI11's own way of writing a list
-      std::string list = "[";
-      for (const toml::node& value : *values) list += (list.size() > 1 ? "," : "") + Text(value, where);
-      return list + "]";
-    }
     throw Error(ErrorKind::kInvalidInput, where,
-                "found a table or a date, expected a string, a number, true, false or a list");
+                "found a table, a date or a list in a list, expected a string, a number, true, false or a list");
   }
 
   const std::string path_;
   CLI::App& app_;
-  const std::vector<const CLI::Option*> silenced_;
+  CLI::App& command_;
+  std::vector<GivenValues> given_;
 };
+
+std::string ConfigPath(CLI::App& command, const std::vector<GivenValues>& line) {
+  const CLI::Option* const option = command.get_option(std::string("--") + kConfig);
+  for (const GivenValues& given : line) {
+    if (given.option == option) return given.values.back();
+  }
+  const char* const variable = std::getenv(VariableName(kConfig).c_str());
+  return variable == nullptr ? "" : variable;
+}
+
+// What CLI11 would do to values besides converting them.
+void TakeValuesAsGiven(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    option->allow_extra_args(false);  // else "[a,b]" is two values
+    if (option->get_items_expected_max() == 1) option->take_last();
+  }
+}
 
 }  // namespace
 
-void AddFlagSources(CLI::App& app, int argc, const char* const* argv) {
-  std::vector<const CLI::Option*> silenced;
+std::string ParseFlags(CLI::App& app, int argc, const char* const* argv, const std::stop_token& stop) {
+  app.add_flag("--version")->description("Print the version and exit");
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
-    const std::vector<const CLI::Option*> silenced_here = SilencedOptions(*command, argc, argv);
-    silenced.insert(silenced.end(), silenced_here.begin(), silenced_here.end());
-    command->add_option(std::string(kConfigFlag), "TOML file with defaults for flags")->type_name("FILE");
-    for (CLI::Option* option : command->get_options()) {
-      if (option->get_items_expected_max() == 1) option->take_last();
-      if (!option->get_lnames().empty() && option->get_lnames()[0] != "help" &&
-          std::find(silenced.begin(), silenced.end(), option) == silenced.end()) {
-        option->envname(VariableName(option->get_lnames()[0]));
-      }
-    }
+    command->add_option(std::string("--") + kConfig, "TOML file with defaults for flags")->type_name("FILE");
+    TakeValuesAsGiven(*command);
   }
-  const std::string path = ConfigPath(argc, argv);
-  if (!path.empty()) ConfigFile(path, app, silenced).Apply();
+  const CommandLine line = ReadCommandLine(app, argc, argv);
+  if (line.version) Print("triforce {}\n", kVersion);
+  if (line.help) PrintText(line.command == nullptr ? app.help() : line.command->help(app.get_name()));
+  if (line.version || line.help) return "";
+  CLI::App& command = *line.command;
+  Settled settled;
+  const auto apply = [&](const std::vector<GivenValues>& given) {
+    Apply(given);
+    settled.Add(given);
+  };
+  apply(line.given);
+  apply(ReadEnvironment(command, settled));
+  const std::string path = ConfigPath(command, line.given);
+  if (!path.empty()) apply(ConfigFile(path, app, command).Read(settled, stop));
+  return command.get_name();
 }
 
 }  // namespace triforce

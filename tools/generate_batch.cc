@@ -19,6 +19,7 @@
 #include "tools/prompts_file.h"
 #include "tools/run_labels.h"
 #include "tools/speculation_report.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -37,6 +38,7 @@ class BatchCommand {
     SayLabels(LabelsOf(flags_.model));
     tokenizer_ = OpenTokenizerFor(flags_, config, /*ids_given=*/true);
     MakeJobs(config);
+    if (WritesFiles(flags_)) OutlastOutput();
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
@@ -53,14 +55,14 @@ class BatchCommand {
                          stop_);
     for (BatchJob& job : jobs_) job.options.speculation = chosen_.options;
     if (flags_.model.verbose) {
-      fmt::print(stderr, "{} prompts, {} side by side, context {}; speculation: {}\n", jobs_.size(),
-                 engine_->plan().input.batch, context_, Describe(chosen_, engine_->plan()));
+      Say("{} prompts, {} side by side, context {}; speculation: {}\n", jobs_.size(), engine_->plan().input.batch,
+          context_, Describe(chosen_, engine_->plan()));
     }
     Decode();
     Report();
     WriteFiles();
     if (trace != nullptr) trace->Write(flags_.model.trace);
-    return stop_.stop_requested() ? kInterruptedExitCode : 0;
+    return stop_.stop_requested() ? InterruptedExitCode() : 0;
   }
 
  private:
@@ -76,8 +78,7 @@ class BatchCommand {
       if (tokenizer_ != nullptr) {
         job.take = [&text = texts_[i]](std::string_view more, TokenOrigin) { text += more; };
       }
-      const int64_t tokens = static_cast<int64_t>(job.prompt.size());
-      context_ = std::max(context_, ContextTokens(flags_.model, config, tokens, job.options.max_tokens));
+      context_ = std::max(context_, ContextFor(prompts[i], config, job.options.max_tokens));
       predict_ = std::max(predict_, job.options.max_tokens);
       jobs_.push_back(std::move(job));
     }
@@ -89,13 +90,22 @@ class BatchCommand {
     predict_ = std::min(predict_, context_);
   }
 
+  // Throws Error that names the prompt's line.
+  int64_t ContextFor(const PromptLine& prompt, const ModelConfig& config, int64_t predict) const {
+    try {
+      return ContextTokens(flags_.model, config, static_cast<int64_t>(prompt.tokens.size()), predict);
+    } catch (const Error& error) {
+      throw Error(error.kind(), prompt.where, error.what());
+    }
+  }
+
   void Decode() {
     const auto begin = std::chrono::steady_clock::now();
     std::optional<Progress> progress;
     outputs_ = GenerateBatch(
         *engine_, jobs_,
         {.tokenizer = tokenizer_.get(),
-         .finished = [&](size_t job, const BatchOutput& output) { PrintOut(LineOf(job, output).dump() + "\n"); },
+         .finished = [&](size_t job, const BatchOutput& output) { PrintText(LineOf(job, output).dump() + "\n"); },
          .prefill_progress =
              [&](size_t job, int64_t done, int64_t total) {
                if (done == 0) progress.emplace(fmt::format("prefill {}", job), Progress::Unit::kTokens);
@@ -144,8 +154,8 @@ class BatchCommand {
   void Report() const {
     SayStep("prefill", PromptTokens(), PrefillMs());
     SayStep("decode", GeneratedTokens(), DecodeMs());
-    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
-    if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
+    Say("{}", SpeculationLines(Proposers()));
+    if (stop_.stop_requested()) Say("interrupted\n");
   }
 
   void WriteFiles() {

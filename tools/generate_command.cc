@@ -23,6 +23,7 @@
 #include "tools/progress.h"
 #include "tools/run_labels.h"
 #include "tools/speculation_report.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -40,6 +41,7 @@ class GenerateRun {
     const Input input = ReadInput(flags_.input, tokenizer_.get(), config, stop_);
     prompt_tokens_ = static_cast<int64_t>(input.tokens.size());
     const int64_t context = ContextTokens(flags_.model, config, prompt_tokens_, flags_.predict);
+    if (WritesFiles(flags_)) OutlastOutput();
     if (!flags_.output_ids.empty()) ids_file_.emplace(flags_.output_ids);
     if (!flags_.stats_json.empty()) stats_file_.emplace(flags_.stats_json);
     const std::unique_ptr<Trace> trace = NewTrace(flags_.model);
@@ -58,25 +60,24 @@ class GenerateRun {
     session_ = engine_->NewSession();
     SayVerbose(context);
     const TensorView logits = Prefill(input.tokens);
-    if (logits && !flags_.no_display_prompt) PrintOut(input.text + (flags_.samples > 1 ? "\n" : ""));
+    if (logits && !flags_.no_display_prompt) PrintText(input.text + (flags_.samples > 1 ? "\n" : ""));
     if (logits) GenerateSamples(logits);
     Report();
     WriteFiles();
     if (trace != nullptr) trace->Write(flags_.model.trace);
-    return stop_.stop_requested() ? kInterruptedExitCode : 0;
+    return stop_.stop_requested() ? InterruptedExitCode() : 0;
   }
 
  private:
   void SayVerbose(int64_t context) const {
     if (!flags_.model.verbose) return;
     const SamplingFilter& f = options_.sampling.filter;
-    fmt::print(stderr, "prompt {} tokens, context {}, KV {}; temperature {}, top-k {}, top-p {}, min-p {}, seed {}\n",
-               prompt_tokens_, context, flags_.model.kv_type, f.temperature, f.top_k, f.top_p, f.min_p,
-               options_.sampling.seed);
-    fmt::print(stderr, "speculation: {}\n", Describe(chosen_, engine_->plan()));
+    Say("prompt {} tokens, context {}, KV {}; temperature {}, top-k {}, top-p {}, min-p {}, seed {}\n", prompt_tokens_,
+        context, flags_.model.kv_type, f.temperature, f.top_k, f.top_p, f.min_p, options_.sampling.seed);
+    Say("speculation: {}\n", Describe(chosen_, engine_->plan()));
     if (!chosen_.options.mode.none() && Colours()) {
-      fmt::print(stderr, "{}, {} and {} tokens\n", Coloured("accepted", TokenOrigin::kAccepted),
-                 Coloured("corrected", TokenOrigin::kCorrected), Coloured("bonus", TokenOrigin::kBonus));
+      Say("{}, {} and {} tokens\n", Coloured("accepted", TokenOrigin::kAccepted),
+          Coloured("corrected", TokenOrigin::kCorrected), Coloured("bonus", TokenOrigin::kBonus));
     }
   }
 
@@ -98,15 +99,15 @@ class GenerateRun {
     for (int64_t k = 0; k < flags_.samples && !stop_.stop_requested(); ++k) {
       if (k > 0) logits = session_->AppendLastAgain(prompt_tokens_);  // the prompt's KV is still there
       if (flags_.samples > 1)
-        PrintOut(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
+        PrintText(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);
       const TakeText print = [colours = Colours()](std::string_view text, TokenOrigin origin) {
-        PrintOut(colours ? Coloured(text, origin) : std::string(text));
+        PrintText(colours ? Coloured(text, origin) : std::string(text));
       };
       samples_.push_back(
           Generate(*session_, *engine_, logits, options_, tokenizer_.get(), tokenizer_ ? print : TakeText(), stop_));
       prefill_ms_ += samples_.back().prepare_ms;
-      PrintOut(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
+      PrintText(tokenizer_ ? "\n" : IdText(samples_.back().tokens) + "\n");
     }
   }
 
@@ -158,19 +159,18 @@ class GenerateRun {
                 session_->tokens().empty() ? 0 : std::min<int64_t>(prompt_tokens_, session_->tokens().size())),
             prefill_ms_);
     SayStep("decode", GeneratedTokens(), DecodeMs());
-    fmt::print(stderr, "{}", SpeculationLines(Proposers()));
+    Say("{}", SpeculationLines(Proposers()));
     // Of random weights nothing else is of interest.
-    if (flags_.model.verbose || flags_.model.random_weights) fmt::print(stderr, "{}", StepLines(Steps()));
+    if (flags_.model.verbose || flags_.model.random_weights) Say("{}", StepLines(Steps()));
     if (flags_.model.verbose) {
       for (const auto& [pass, s] : Shares()) {
-        fmt::print(stderr,
-                   "{}: compute lane works {:.1f} %, waits {:.1f} %, gaps {:.1f} %, edges {:.1f} % of {:.3f} ms\n",
-                   pass, 100 * s.work, 100 * s.waits, 100 * s.gaps, 100 * s.edges, s.mean_ms);
+        Say("{}: compute lane works {:.1f} %, waits {:.1f} %, gaps {:.1f} %, edges {:.1f} % of {:.3f} ms\n", pass,
+            100 * s.work, 100 * s.waits, 100 * s.gaps, 100 * s.edges, s.mean_ms);
       }
     }
-    if (stop_.stop_requested()) fmt::print(stderr, "interrupted\n");
+    if (stop_.stop_requested()) Say("interrupted\n");
     if (!samples_.empty() && samples_.back().reason == FinishReason::kContextFull) {
-      fmt::print(stderr, "the context of {} tokens is full\n", session_->context_tokens());
+      Say("the context of {} tokens is full\n", session_->context_tokens());
     }
   }
 

@@ -3,12 +3,18 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
+#include "tools/number_flags.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
+namespace {
+
+constexpr int64_t kMostSequences = int64_t{1} << 30;
+
+}  // namespace
 
 void AddGenerateFlags(CLI::App& app, GenerateFlags& o) {
   AddModelFlags(app, o.model);
@@ -16,16 +22,17 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& o) {
   AddInputFlags(app, o.input);
   AddSpeculationFlags(app, o.speculation);
   app.add_option("-n,--predict", o.predict, "tokens to generate; -1: until the context is full")
-      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
+      ->transform(TokenCount(-1))
       ->capture_default_str();
   AddSamplingFlags(app, o.sampling);
-  app.add_option("--samples", o.samples, "independent continuations of one prompt")->check(CLI::PositiveNumber);
+  app.add_option("--samples", o.samples, "independent continuations of one prompt")
+      ->transform(WholeNumber(1, kMostSequences));
   app.add_option("--prompts", o.prompts,
                  "several prompts, one JSON object a line: {\"prompt\": \"text\"} or {\"ids\": [..]}, and, if they "
                  "differ, \"predict\" and \"seed\"; results come as such lines, too; \"-\": stdin")
       ->type_name("FILE.jsonl");
   app.add_option("--batch", o.batch, "of --prompts, decoded side by side at most")
-      ->check(CLI::PositiveNumber)
+      ->transform(WholeNumber(1, kMostSequences))
       ->capture_default_str();
   app.add_option("--stop", o.stop, "text that ends the output; may be given several times")->type_name("TEXT");
   app.add_flag("--ignore-eos", o.ignore_eos, "go on behind the end-of-sequence token");
@@ -42,6 +49,10 @@ GenerateOptions MakeGenerateOptions(const GenerateFlags& flags, const ModelConfi
     if (stop.empty()) throw Error(ErrorKind::kUsage, "--stop", "is empty, expected text");
   }
   return options;
+}
+
+bool WritesFiles(const GenerateFlags& flags) {
+  return !flags.output_ids.empty() || !flags.stats_json.empty() || !flags.model.trace.empty();
 }
 
 const char* NameOf(FinishReason reason) {
@@ -74,11 +85,6 @@ std::string IdText(const std::vector<TokenId>& tokens) {
 
 double MillisecondsPer(double ms, int64_t tokens) { return tokens == 0 ? 0 : ms / static_cast<double>(tokens); }
 
-void PrintOut(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "stdout", "cannot be written");
-}
-
 std::unique_ptr<Tokenizer> OpenTokenizerFor(const GenerateFlags& flags, const ModelConfig& config, bool ids_given) {
   auto tokenizer = OpenTokenizer(flags.model, config, ids_given);
   if (tokenizer == nullptr && !flags.stop.empty()) {
@@ -88,8 +94,8 @@ std::unique_ptr<Tokenizer> OpenTokenizerFor(const GenerateFlags& flags, const Mo
 }
 
 void SayStep(const char* step, int64_t tokens, double ms) {
-  fmt::print(stderr, "{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
-             MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
+  Say("{}: {} tokens in {:.2f} s, {:.3f} ms per token, {:.1f} tokens/s\n", step, tokens, ms * 1e-3,
+      MillisecondsPer(ms, tokens), ms > 0 ? static_cast<double>(tokens) / ms * 1e3 : 0.0);
 }
 
 }  // namespace triforce

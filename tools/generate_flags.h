@@ -42,14 +42,15 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags);
 // Throws Error (kUsage) where flags are out of range; as MakeSamplingOptions does.
 GenerateOptions MakeGenerateOptions(const GenerateFlags& flags, const ModelConfig& config);
 
+// Whether anything is wanted besides the text.
+bool WritesFiles(const GenerateFlags& flags);
+
 // "length", "eos", ...: as in --stats-json.
 const char* NameOf(FinishReason reason);
 nlohmann::json Ids(const std::vector<TokenId>& tokens);
 // "17 4 220": what stands for a text where there is no tokenizer.
 std::string IdText(const std::vector<TokenId>& tokens);
 double MillisecondsPer(double ms, int64_t tokens);
-// To stdout, at once. Throws Error (kIo).
-void PrintOut(std::string_view text);
 // The model's tokenizer, or null where it has none and `ids_given`. Throws Error where flags cannot do without.
 std::unique_ptr<Tokenizer> OpenTokenizerFor(const GenerateFlags& flags, const ModelConfig& config, bool ids_given);
 // "decode: 200 tokens in 2.91 s, 14.559 ms per token, 68.7 tokens/s", on stderr.

@@ -14,6 +14,7 @@
 #include "models/tokenizer.h"
 #include "tools/command.h"
 #include "tools/model_options.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -73,13 +74,13 @@ nlohmann::json Describe(const std::string& directory) {
 
 void PrintTensors(const nlohmann::json& d) {
   for (const auto& tensor : d["tensors"]) {
-    fmt::print("{:6} {:18} {}\n", tensor["type"].get<std::string>(), tensor["shape"].dump(),
-               tensor["name"].get<std::string>());
+    Print("{:6} {:18} {}\n", tensor["type"].get<std::string>(), tensor["shape"].dump(),
+          tensor["name"].get<std::string>());
   }
 }
 
 void PrintTable(const std::string& directory, const nlohmann::json& d) {
-  const auto line = [](const char* name, const std::string& value) { fmt::print("{:16} {}\n", name, value); };
+  const auto line = [](const char* name, const std::string& value) { Print("{:16} {}\n", name, value); };
   line("model", directory);
   line("parameters", fmt::format("{:.1f} million, {} in {} file(s)", d["parameters"].get<double>() * 1e-6,
                                  FormatBytes(d["bytes"]), d["files"].get<int64_t>()));
@@ -115,7 +116,7 @@ RunCommand AddInspectCommand(CLI::App& app) {
   return [flags](std::stop_token) {
     RequireModel(flags->model);
     const nlohmann::json description = Describe(flags->model.model);
-    flags->json ? fmt::print("{}\n", description.dump(2)) : PrintTable(flags->model.model, description);
+    flags->json ? Print("{}\n", description.dump(2)) : PrintTable(flags->model.model, description);
     if (flags->tensors && !flags->json) PrintTensors(description);
     return 0;
   };

@@ -1,13 +1,9 @@
 #include "tools/model_options.h"
 
 #include <fmt/core.h>
-#include <poll.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/bytes.h"
@@ -17,41 +13,27 @@
 #include "offload/plan_json.h"
 #include "runtime/random_weights.h"
 #include "tools/flags.h"
+#include "tools/input_text.h"
 #include "tools/interrupt.h"
+#include "tools/number_flags.h"
 #include "tools/progress.h"
 #include "tools/run_labels.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
 
 constexpr int64_t kTraceSpans = 1 << 20;
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
-
-// All of stdin. Wakes now and then to see whether to stop: a person at a terminal may never end it.
-std::string ReadStandardInput(std::stop_token stop) {
-  std::string text;
-  char block[1 << 16];
-  pollfd input{STDIN_FILENO, POLLIN, 0};
-  while (true) {
-    if (stop.stop_requested()) throw Interrupted{};
-    if (::poll(&input, 1, /*timeout_ms=*/100) == 0) continue;
-    const ssize_t bytes = ::read(STDIN_FILENO, block, sizeof(block));
-    if (bytes == 0) return text;
-    if (bytes < 0 && errno != EINTR) throw Error(ErrorKind::kIo, "stdin", std::strerror(errno));
-    text.append(block, std::max<ssize_t>(bytes, 0));
-  }
-}
 
 // What a person wants to know who asked for more.
 void SayPlan(const Engine& engine) {
   const Plan& plan = engine.plan();
-  fmt::print(stderr, "device memory {} of {}, host {}{}, {} streamed per pass, {:.2f} ms per token expected\n",
-             FormatBytes(plan.device.used_bytes()), FormatBytes(plan.device.limit_bytes),
-             FormatBytes(plan.host.used_bytes()),
-             plan.host.used_bytes() > 0 ? " (" + engine.host_description() + ")" : "",
-             FormatBytes(plan.StreamedBytesPerPass()), plan.times.decode_ms);
+  Say("device memory {} of {}, host {}{}, {} streamed per pass, {:.2f} ms per token expected\n",
+      FormatBytes(plan.device.used_bytes()), FormatBytes(plan.device.limit_bytes), FormatBytes(plan.host.used_bytes()),
+      plan.host.used_bytes() > 0 ? " (" + engine.host_description() + ")" : "",
+      FormatBytes(plan.StreamedBytesPerPass()), plan.times.decode_ms);
   if (plan.disk.used_bytes() > 0) {
-    fmt::print(stderr, "disk {} ({})\n", FormatBytes(plan.disk.used_bytes()), engine.disk_description());
+    Say("disk {} ({})\n", FormatBytes(plan.disk.used_bytes()), engine.disk_description());
   }
 }
 
@@ -60,8 +42,8 @@ void SayPlan(const Engine& engine) {
 void AddModelFlags(CLI::App& app, ModelOptions& o) {
   app.add_option("-m,--model", o.model, "Hugging Face model directory (required)")->type_name("DIR");
   app.add_option("-c,--ctx-size", o.ctx_size, "tokens that the KV cache holds; default: as many as needed")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("-t,--threads", o.threads, "threads; default: one per core")->check(CLI::NonNegativeNumber);
+      ->transform(TokenCount(0));
+  app.add_option("-t,--threads", o.threads, "threads; default: one per core")->transform(WholeNumber(0, kMostThreads));
   app.add_option("--kv-type", o.kv_type, "type of the KV cache: f16, bf16 or f32")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();
@@ -108,11 +90,7 @@ void AddInputFlags(CLI::App& app, InputOptions& o) {
       ->type_name("FILE");
   app.add_option("--prompt-tokens", o.prompt_tokens, "so many random token ids, instead of text")
       ->group(kInputGroup)
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-}
-
-std::string ReadInputText(const std::string& path, std::stop_token stop) {
-  return path == "-" ? ReadStandardInput(stop) : ReadFile(path, kMaxTextBytes);
+      ->transform(TokenCount(1, int64_t{1} << 30));
 }
 
 std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config) {
@@ -158,7 +136,7 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
                 "Give --prompt-tokens, or --ids, instead of a text.");
   }
   if (ids_given && !Tokenizer::Exists(options.model)) {
-    fmt::print(stderr, "{} has no tokenizer.model: ids only, no text\n", options.model);
+    Say("{} has no tokenizer.model: ids only, no text\n", options.model);
     return nullptr;
   }
   return std::make_unique<Tokenizer>(options.model, config);

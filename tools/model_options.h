@@ -66,9 +66,6 @@ struct Input {
   std::vector<TokenId> tokens;
 };
 
-// The whole of a file, or of stdin ("-"). Throws Error (kIo, kInvalidInput); Interrupted where `stop` is requested.
-std::string ReadInputText(const std::string& path, std::stop_token stop);
-
 // `list`, found at `where`, as ids of the vocabulary. Throws Error (kInvalidInput).
 std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where, const ModelConfig& config);
 

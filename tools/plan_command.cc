@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,10 +17,12 @@
 #include "offload/plan_json.h"
 #include "runtime/model_shape.h"
 #include "tools/command.h"
+#include "tools/number_flags.h"
 #include "tools/plan_options.h"
 #include "tools/plan_picture.h"
 #include "tools/run_labels.h"
 #include "tools/speculation_options.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -78,11 +81,11 @@ int Run(const Flags& flags) {
   if (flags.json) {
     nlohmann::json json = ToJson(plan);
     json["labels"] = labels;
-    fmt::print("{}\n", json.dump(2));
+    Print("{}\n", json.dump(2));
   } else {
-    for (const std::string& label : labels) fmt::print("{}\n", label);
-    fmt::print("{}speculation    {}\n", PlanPicture(plan, flags.shape.empty() ? flags.model : flags.shape),
-               Describe(chosen, plan));
+    for (const std::string& label : labels) Print("{}\n", label);
+    Print("{}speculation    {}\n", PlanPicture(plan, flags.shape.empty() ? flags.model : flags.shape),
+          Describe(chosen, plan));
   }
   return 0;
 }
@@ -96,16 +99,18 @@ RunCommand AddPlanCommand(CLI::App& app) {
   command.add_option("--shape", f->shape, "a known shape, without files")
       ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
   command.add_option("-c,--ctx-size", f->ctx_size, "tokens of a sequence; default: as many as the model has positions")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(TokenCount(0));
   command.add_option("-n,--predict", f->predict, "how many of them are output")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(TokenCount(0))
       ->capture_default_str();
   command.add_option("--kv-type", f->kv_type, "type of the KV cache: f16, bf16 or f32")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();
-  command.add_option("--batch", f->batch, "sequences at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--batch", f->batch, "sequences at a time")
+      ->transform(WholeNumber(1, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
   command.add_option("--devices", f->devices, "that share the model: 1 or 2")
-      ->check(CLI::Range(int64_t{1}, int64_t{2}))
+      ->transform(WholeNumber(1, 2))
       ->capture_default_str();
   command
       .add_option("--device", f->device,

@@ -13,6 +13,7 @@
 #include "kernels/core/open_device.h"
 #include "offload/default_memory.h"
 #include "offload/rates_file.h"
+#include "tools/number_flags.h"
 
 namespace triforce {
 namespace {
@@ -78,7 +79,7 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
   app.add_option("--link-gbps", f.link_gbps, "throttle transfers to the device, 10^9 bytes/s; 0: not")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(Number(0));
   const auto size = [&](const char* name, std::string& value, const char* help) {
     app.add_option(name, value, help)->check(CheckSize, "SIZE");
   };
@@ -89,10 +90,10 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
   size("--pinned-memory", f.pinned_memory,
        "most host memory to lock; where more streams, it passes through locked slots");
   app.add_option("--slots", f.slots, "slots of the ring that streamed bytes go round")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
+      ->transform(WholeNumber(2, int64_t{1} << 20));
   size("--slot-size", f.slot_size, "size of a slot");
   app.add_flag("--huge-pages", f.huge_pages, "take reserved huge pages for host memory where there are any");
-  app.add_option("--numa-node", f.numa_node, "NUMA node of host memory")->check(CLI::NonNegativeNumber);
+  app.add_option("--numa-node", f.numa_node, "NUMA node of host memory")->transform(WholeNumber(0, 1023));
   app.add_option("--rates", f.rates, "rates as triforce doctor has measured them; default: its own file")
       ->type_name("FILE");
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/core/bytes.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -26,7 +27,7 @@ Progress::Progress(std::string step, Unit unit)
       next_print_seconds_(kFirstPrintSeconds) {}
 
 Progress::~Progress() {
-  if (bar_shown_) fmt::print(stderr, "\r\x1b[K");
+  if (bar_shown_) Say("\r\x1b[K");
   std::fflush(stderr);
 }
 
@@ -34,7 +35,7 @@ void Progress::Update(int64_t done, int64_t total) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   if (seconds < next_print_seconds_ || done == 0 || done == total) return;
   next_print_seconds_ = seconds + (terminal_ ? kRedrawSeconds : kLineSeconds);
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\x1b[K" : "", Line(done, total, seconds), terminal_ ? "" : "\n");
+  Say("{}{}{}", terminal_ ? "\r\x1b[K" : "", Line(done, total, seconds), terminal_ ? "" : "\n");
   std::fflush(stderr);
   bar_shown_ = terminal_;
 }

@@ -8,6 +8,7 @@
 
 #include "kernels/core/error.h"
 #include "models/json_file.h"
+#include "tools/input_text.h"
 #include "tools/model_options.h"
 
 namespace triforce {
@@ -23,7 +24,7 @@ PromptLine ReadLine(const JsonObject& line, const Tokenizer* tokenizer, const Mo
   if (line.Has("prompt") == line.Has("ids")) {
     throw Error(ErrorKind::kInvalidInput, line.where(), "has prompt and ids, or neither; expected one of them");
   }
-  PromptLine prompt;
+  PromptLine prompt{.where = line.where()};
   if (line.Has("ids")) {
     prompt.tokens = IdsOf(line.json()["ids"], line.where() + ": ids", config);
   } else {

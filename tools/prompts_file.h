@@ -15,6 +15,7 @@
 namespace triforce {
 
 struct PromptLine {
+  std::string where;  // "prompts.jsonl: line 3"
   std::vector<TokenId> tokens;
   std::optional<int64_t> predict;
   std::optional<uint64_t> seed;

@@ -10,6 +10,7 @@
 #include "kernels/core/open_device.h"
 #include "offload/default_memory.h"
 #include "runtime/random_weights.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -50,7 +51,7 @@ std::vector<std::string> RunLabels(const LabelledRun& run) {
 }
 
 void SayLabels(const std::vector<std::string>& labels) {
-  for (const std::string& label : labels) fmt::print(stderr, "{}\n", label);
+  for (const std::string& label : labels) Say("{}\n", label);
 }
 
 }  // namespace triforce

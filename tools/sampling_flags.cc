@@ -1,9 +1,11 @@
 #include "tools/sampling_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <random>
 
 #include "models/generation_config.h"
+#include "tools/number_flags.h"
 
 namespace triforce {
 namespace {
@@ -20,15 +22,21 @@ uint64_t RandomSeed() {
 }  // namespace
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& f) {
-  app.add_option("-s,--seed", f.seed, "of the random numbers; default: another one in every run")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--temp", f.temp, "temperature; 0: greedy");
-  app.add_option("--top-k", f.top_k, "keep the k likeliest tokens; 0: all");
-  app.add_option("--top-p", f.top_p, "keep the likeliest tokens that make up p; 1: all");
-  app.add_option("--min-p", f.min_p, "keep tokens at least p times as likely as the likeliest; 0: all");
-  app.add_option("--repeat-penalty", f.repeat_penalty, "against tokens of prompt and output; 1: off");
-  app.add_option("--frequency-penalty", f.frequency_penalty, "against tokens of the output, by count; 0: off");
-  app.add_option("--presence-penalty", f.presence_penalty, "against tokens of the output; 0: off");
+  app.add_option("-s,--seed", f.seed, "of the random numbers; default, and -1: another one in every run")
+      ->transform(SeedNumber(RandomSeed));
+  app.add_option("--temp", f.temp, "temperature; 0: greedy")->transform(Number(0));
+  app.add_option("--top-k", f.top_k, "keep the k likeliest tokens; 0: all")
+      ->transform(WholeNumber(0, std::numeric_limits<int32_t>::max()));
+  app.add_option("--top-p", f.top_p, "keep the likeliest tokens that make up p; 0: the likeliest one; 1: all")
+      ->transform(Number(0, 1));
+  app.add_option("--min-p", f.min_p, "keep tokens at least p times as likely as the likeliest; 0: all")
+      ->transform(Number(0, 1));
+  const auto penalty = [&](const char* name, auto& value, const char* help) {
+    app.add_option(name, value, help)->transform(Number(-std::numeric_limits<double>::infinity()));
+  };
+  penalty("--repeat-penalty", f.repeat_penalty, "against tokens of prompt and output; 1: off");
+  penalty("--frequency-penalty", f.frequency_penalty, "against tokens of the output, by count; 0: off");
+  penalty("--presence-penalty", f.presence_penalty, "against tokens of the output; 0: off");
 }
 
 SamplingOptions MakeSamplingOptions(const SamplingFlags& f, const std::string& model_directory,
@@ -46,6 +54,10 @@ SamplingOptions MakeSamplingOptions(const SamplingFlags& f, const std::string& m
                      .top_k = f.top_k.value_or(sampling.filter.top_k),
                      .top_p = f.top_p.value_or(sampling.filter.top_p),
                      .min_p = f.min_p.value_or(sampling.filter.min_p)};
+  if (sampling.filter.top_p == 0) {  // the fewest tokens that make up nothing: as in llama.cpp and vLLM, one
+    sampling.filter.top_k = 1;
+    sampling.filter.top_p = 1;
+  }
   sampling.repetition_penalty = f.repeat_penalty.value_or(sampling.repetition_penalty);
   sampling.frequency_penalty = f.frequency_penalty;
   sampling.presence_penalty = f.presence_penalty;

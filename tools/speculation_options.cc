@@ -9,6 +9,7 @@
 
 #include "kernels/core/error.h"
 #include "offload/plan_sizes.h"
+#include "tools/number_flags.h"
 
 namespace triforce {
 namespace {
@@ -59,13 +60,14 @@ void AddSpeculationFlags(CLI::App& app, SpeculationFlags& f) {
   app.add_option("--draft-shape", f.draft_shape, "a known shape for the draft, where the model is one, too")
       ->check(CLI::IsMember(std::vector<std::string>(ShapeNames().begin(), ShapeNames().end())));
   app.add_option("--gamma", f.gamma, "tokens proposed for each verify pass; default: adapts to what is accepted")
-      ->check(CLI::Range(int64_t{1}, kMostGamma));
+      ->transform(WholeNumber(1, kMostGamma));
   app.add_option("--draft-gamma", f.draft_gamma, "tokens drafted for each retrieval pass; default: adapts")
-      ->check(CLI::Range(int64_t{0}, kMostGamma));
+      ->transform(WholeNumber(0, kMostGamma));
   app.add_option("--budget", f.budget, "tokens of the retrieval cache; default: a tenth of the prompt")
-      ->check(CLI::PositiveNumber);
+      ->transform(TokenCount(1));
   app.add_option("--chunk-size", f.chunk_size,
-                 "tokens of a chunk, by which KV is ranked and retrieved; default: 32, or 16 or 8 for small budgets");
+                 "tokens of a chunk, by which KV is ranked and retrieved; default: 32, or 16 or 8 for small budgets")
+      ->transform(TokenCount(1));
   app.add_option("--middle", f.middle, "what the middle cache holds: retrieval; for comparison streaming, h2o, oracle")
       ->check(CLI::IsMember({"retrieval", "streaming", "h2o", "oracle"}))
       ->capture_default_str();

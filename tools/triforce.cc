@@ -1,10 +1,8 @@
 // triforce: the one binary. Subcommands live in files of their own; exit codes are made here.
-#include <fmt/core.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "tools/command.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -34,40 +33,33 @@ int Main(int argc, char** argv) {
   commands.emplace_back("plan", AddPlanCommand(app));
   commands.emplace_back("doctor", AddDoctorCommand(app));
   commands.emplace_back("bench", AddBenchCommand(app));
-  AddFlagSources(app, argc, argv);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    throw Error(ErrorKind::kUsage, "", error.what(),
-                "triforce --help, and triforce SUBCOMMAND --help, say what there is.");
-  }
+  const std::string chosen = ParseFlags(app, argc, argv, stop);
   for (const auto& [name, run] : commands) {
-    if (!app.got_subcommand(name)) continue;
+    if (name != chosen) continue;
     const int exit_code = run(stop);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      throw Error(ErrorKind::kIo, "stdout", "cannot be written");
-    return exit_code;
+    if (exit_code != 0) return exit_code;
   }
-  return kUsageExitCode;
+  FinishOutput();
+  return 0;
 }
 
 }  // namespace
 }  // namespace triforce
 
 int main(int argc, char** argv) {
+  triforce::OpenStandardStreams();
   try {
     return triforce::Main(argc, argv);
   } catch (const triforce::Interrupted&) {
-    fmt::print(stderr, "triforce: interrupted\n");
-    return triforce::kInterruptedExitCode;
+    triforce::Say("triforce: interrupted\n");
+    return triforce::InterruptedExitCode();
   } catch (const triforce::Error& error) {
-    fmt::print(stderr, "triforce: {}\n", error.what());
+    triforce::Say("triforce: {}\n", error.what());
     return error.kind() == triforce::ErrorKind::kUsage ? triforce::kUsageExitCode : triforce::kFailureExitCode;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "triforce: the system has no memory left\n");
+    triforce::Say("triforce: the system has no memory left\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "triforce: {}\n", error.what());
+    triforce::Say("triforce: {}\n", error.what());
   }
   return triforce::kFailureExitCode;
 }

@@ -75,6 +75,59 @@ TEST_CASE("lists in a config file give a flag several times") {
   CHECK(stats["generated_tokens"] < whole["generated_tokens"]);
 }
 
+TEST_CASE("a text that looks like a list, or like a flag, is a text") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> base = {"generate", "-m", kDemoModel, "-p", "Once upon a time",
+                                         "-n",       "24", "--temp",   "0"};
+  const std::string whole = Run(base).out;  // has "he" and ","
+  REQUIRE(Contains(whole, "he"));
+  REQUIRE(Contains(whole, ","));
+  for (const char* stop : {"[he]", "[he,a]", "--temp"}) {
+    CAPTURE(stop);
+    CHECK(Run(With(base, {"--stop", stop, "--stop", "[]", "--stop={}"})).out == whole);
+    CHECK(Run({.arguments = base, .environment = {{"TRIFORCE_STOP", stop}}}).out == whole);
+    const std::string quoted = nlohmann::json(stop).dump();
+    const std::string config = folder.Write("c.toml", "stop = [" + quoted + ", \"[,]\"]\n");
+    CHECK(Run(With(base, {"--config", config})).out == whole);
+  }
+  const std::string comma = folder.Write("c.toml", "stop = [\"lo\", \",\"]\n");
+  CHECK(Run(With(base, {"--config", comma})).out == "Once upon a time\n");
+  CHECK(Run(With(base, {"--stop", "lo", "--stop", ","})).out == "Once upon a time\n");
+  for (const char* prompt : {"[The, old]", "--config=no/such.toml", "--help", "-n"}) {
+    CAPTURE(prompt);
+    const Result result = Run({"generate", "-m", kDemoModel, "-p", prompt, "-n", "1"});
+    CHECK_MESSAGE(result.out.starts_with(prompt), result.err);
+  }
+}
+
+TEST_CASE("only the command that runs looks at a variable or an entry") {
+  const TemporaryFolder folder;
+  const Environment bad = {{"TRIFORCE_PREDICT", "-5"}, {"TRIFORCE_TEMP", "warm"}, {"TRIFORCE_GAMMA", "0"}};
+  CHECK(Run({.arguments = {"inspect", "-m", kDemoModel}, .environment = bad}).exit_code == 0);
+  const Result refused = Run({.arguments = {"generate", "-m", kDemoModel, "-p", "x"}, .environment = bad});
+  CHECK(refused.exit_code == 2);
+  CHECK_MESSAGE(Contains(refused.err, "TRIFORCE_"), refused.err);
+  const std::string config = folder.Write("c.toml", "predict = -5\ntemp = \"warm\"\n[generate]\ngamma = 0\n");
+  CHECK(Run({"inspect", "-m", kDemoModel, "--config", config}).exit_code == 0);
+  CHECK(Run({"generate", "-m", kDemoModel, "-p", "x", "--config", config}).exit_code == 1);
+}
+
+TEST_CASE("a command's table wins over the top of the file, and a --no- flag turns its option off") {
+  const TemporaryFolder folder;
+  const std::string config = folder.Write("c.toml", "predict = 3\n[generate]\npredict = 2\n");
+  CHECK(Generate(folder, {"-m", kDemoModel, "-p", kPrompt, "--config", config, "--ignore-eos"})["generated_tokens"] ==
+        2);
+  const std::string shape = "plan --shape llama2-7b -c 4096 --json";
+  const auto pipeline = [&](const std::string& entry, Environment environment) {
+    const std::string path = folder.Write("p.toml", entry);
+    const Result result = Run({.arguments = With(Words(shape), {"--config", path}), .environment = environment});
+    CHECK_MESSAGE(result.exit_code == 0, result.err);
+    return nlohmann::json::parse(result.out)["times"];
+  };
+  CHECK(pipeline("no-pipeline = true\n", {}) == pipeline("pipeline = false\n", {}));
+  CHECK(pipeline("", {{"TRIFORCE_NO_PIPELINE", "1"}}) == pipeline("", {{"TRIFORCE_PIPELINE", "off"}}));
+}
+
 TEST_CASE("every other variable's name is left alone") {
   const TemporaryFolder folder;
   CHECK(Generate(folder, {"-m", kDemoModel, "-p", kPrompt, "-n", "1"}, {{"TRIFORCE_UNKNOWN", "x"}})["prompt_tokens"] ==
@@ -107,9 +160,11 @@ TEST_CASE("what is wrong in a config file is told with file, line and key") {
 }
 
 TEST_CASE("a config file that is not there is an error") {
-  const Result result = Run({"generate", "-m", kDemoModel, "-p", kPrompt, "--config", "no/such.toml"});
-  CHECK(result.exit_code == 1);
-  CHECK(Contains(result.err, "no/such.toml"));
+  for (const char* path : {"no/such.toml", "models/demo"}) {  // the second is a folder
+    const Result result = Run({"generate", "-m", kDemoModel, "-p", kPrompt, "--config", path});
+    CHECK(result.exit_code == 1);
+    CHECK(Contains(result.err, path));
+  }
 }
 
 TEST_CASE("a bad value in the environment is a usage error") {

@@ -1,7 +1,12 @@
-// Ctrl-C: the run ends cleanly with what was made so far and exit code 130.
+// Ctrl-C, SIGTERM, SIGHUP: a run ends cleanly with what was made so far; exit code 128 and the signal (Ctrl-C: 130).
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "tests/cli/process.h"
 #include "tests/cli/test_files.h"
@@ -22,7 +27,7 @@ void CheckOnlyFiles(const TemporaryFolder& folder, const std::vector<std::string
 }
 
 TEST_CASE("while decoding: the text so far, and valid files that agree with it") {
-  for (int signal : {SIGINT, SIGTERM}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     CAPTURE(signal);
     const TemporaryFolder folder;
     const std::string stats_path = folder.Path("s.json"), ids_path = folder.Path("i.json");
@@ -31,7 +36,7 @@ TEST_CASE("while decoding: the text so far, and valid files that agree with it")
     REQUIRE(process.WaitForOutput("e"));
     process.Signal(signal);
     const Result result = process.Wait();
-    CHECK(result.exit_code == kInterrupted);
+    CHECK(result.exit_code == 128 + signal);
     CHECK(result.out.size() > 1);
     const nlohmann::json stats = ReadJson(stats_path);
     CHECK(stats["finish_reason"] == "interrupted");
@@ -81,6 +86,31 @@ TEST_CASE("between samples: those that were made are kept") {
   process.Signal(SIGINT);
   CHECK(process.Wait().exit_code == kInterrupted);
   CHECK(ReadJson(ids_path).size() >= 2);
+}
+
+TEST_CASE("while a FIFO is waited for, as a prompt or a config file") {
+  const TemporaryFolder folder;
+  const std::string fifo = folder.Path("fifo");
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"generate", "-m", kDemoModel, "-f", fifo},
+                                             {"generate", "-m", kDemoModel, "--prompts", fifo},
+                                             {"bench", "-m", kDemoModel, "-f", fifo},
+                                             {"generate", "-m", kDemoModel, "-p", "x", "--config", fifo}}) {
+    CAPTURE(arguments.back());
+    Process process({.arguments = arguments});
+    int writer = -1;  // there is none as long as nobody reads
+    for (int i = 0; i < 10000 && writer < 0; ++i) {
+      writer = ::open(fifo.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+      if (writer < 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    REQUIRE(writer >= 0);
+    process.Signal(SIGINT);
+    const Result result = process.Wait();
+    CHECK(result.exit_code == kInterrupted);
+    CHECK(result.out == "");
+    ::close(writer);
+  }
 }
 
 TEST_CASE("the second signal ends it at once, whatever it waits for") {

@@ -49,6 +49,21 @@ std::vector<std::string> EnvironmentOf(const Invocation& invocation) {
   return variables;
 }
 
+// Where a stream goes instead of the pipe that `end` writes to, which is closed then. A closed stream keeps its pipe,
+// which Spawn closes in the program.
+int Redirected(int end, const std::string& path) {
+  if (path.empty() || path == kClosed) return end;
+  ::close(end);
+  if (path == kBrokenPipe) {
+    const Pipe broken = NewPipe();
+    ::close(broken.read);
+    return broken.write;
+  }
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  TF_CHECK(file >= 0, "{}", path);
+  return file;
+}
+
 // Starts the program with `input`, `output` and `errors` as its standard streams, and signals as at a terminal: whoever
 // runs the tests may ignore or block some.
 int Spawn(const Invocation& invocation, int input, int output, int errors) {
@@ -60,12 +75,15 @@ int Spawn(const Invocation& invocation, int input, int output, int errors) {
   posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
+  if (invocation.input_closed) posix_spawn_file_actions_addclose(&files, STDIN_FILENO);
+  if (invocation.output_path == kClosed) posix_spawn_file_actions_addclose(&files, STDOUT_FILENO);
+  if (invocation.error_path == kClosed) posix_spawn_file_actions_addclose(&files, STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t signals;
   sigemptyset(&signals);
   posix_spawnattr_setsigmask(&attributes, &signals);
-  for (int signal : {SIGINT, SIGTERM, SIGPIPE}) sigaddset(&signals, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&signals, signal);
   posix_spawnattr_setsigdefault(&attributes, &signals);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   int id = -1;
@@ -85,14 +103,10 @@ Process::Process(const Invocation& invocation) {
   input_ = input.write;
   out_.file = output.read;
   err_.file = errors.read;
-  int output_end = output.write;
-  if (!invocation.output_path.empty()) {
-    output_end = ::open(invocation.output_path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    TF_CHECK(output_end >= 0, "{}", invocation.output_path);
-    ::close(output.write);
-  }
-  id_ = Spawn(invocation, input.read, output_end, errors.write);
-  for (int file : {input.read, output_end, errors.write}) ::close(file);
+  const int output_end = Redirected(output.write, invocation.output_path);
+  const int error_end = Redirected(errors.write, invocation.error_path);
+  id_ = Spawn(invocation, input.read, output_end, error_end);
+  for (int file : {input.read, output_end, error_end}) ::close(file);
   out_.reader = std::thread([this] { Read(out_); });
   err_.reader = std::thread([this] { Read(err_); });
   for (std::string_view rest = invocation.input; !rest.empty();) {

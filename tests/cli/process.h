@@ -13,12 +13,18 @@
 
 namespace triforce {
 
+// For Invocation's paths: the stream is closed at the start; or a pipe whose reader is gone.
+inline constexpr char kClosed[] = "closed";
+inline constexpr char kBrokenPipe[] = "broken pipe";
+
 struct Invocation {
   std::vector<std::string> arguments;
   std::map<std::string, std::string> environment = {};
   std::string input = "";
   bool input_stays_open = false;  // like a terminal where nobody types on
-  std::string output_path = "";   // where standard output goes instead of Result::out
+  bool input_closed = false;
+  std::string output_path = "";  // where standard output goes instead of Result::out
+  std::string error_path = "";   // the same of standard error
   std::string program = "tools/triforce";
 };
 

@@ -75,6 +75,8 @@ TEST_CASE("what is wrong with a file of prompts is said with the line") {
   CHECK(Contains(error_of("{\"ids\": [4096]}"), "entry 0"));
   CHECK(Contains(error_of("{\"ids\": [1], \"prompt\": \"a\"}"), "one of them"));
   CHECK(Contains(error_of("\n \n"), "has no prompts"));
+  const std::string too_long = nlohmann::json{{"prompt", ReadText(kBook)}}.dump();
+  CHECK(Contains(error_of("{\"prompt\": \"a\"}\n\n" + too_long + "\n"), "line 3: prompt: has 50295 tokens"));
   CHECK(Contains(error_of("{\"prompt\": \"a\"}", {"-p", "b"}), "--prompts"));
 }
 

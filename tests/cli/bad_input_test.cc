@@ -106,6 +106,30 @@ TEST_CASE("text needs a tokenizer, ids do not") {
   CHECK(Contains(result.err, "tokenizer"));
 }
 
+TEST_CASE("control characters of names and pieces are spelled out in messages") {
+  const TemporaryFolder folder;
+  const std::string model = folder.CopyModel("tests/data/tiny/sharded");
+  const std::string ids = folder.Write("ids.json", "[1, 2]");
+  const auto check = [&](const std::string& shard, const std::string& spelled) {
+    nlohmann::json index = ReadJson("tests/data/tiny/sharded/model.safetensors.index.json");
+    index["weight_map"]["lm_head.weight"] = shard;
+    folder.Write("model/model.safetensors.index.json", index.dump());
+    CheckFails({"generate", "-m", model, "--ids", ids}, {"/" + spelled + ": cannot be opened"});
+  };
+  check("a\nb", "a\\nb");
+  check("a\x1b[31mb", "a\\x1b[31mb");
+  check("a\rb\tc", "a\\rb\\tc");
+  check(
+      "a\x7f"
+      "b",
+      "a\\x7fb");
+  check(
+      "a\xc2\x9b"
+      "b\xc3\xa9",
+      "a\\xc2\\x9bb\xc3\xa9");  // a control character of C1; and a letter
+  CheckFails({"generate", "-m", "no\nsuch", "-p", "x"}, {"no\\nsuch: is no directory"});
+}
+
 TEST_CASE("too little memory: bytes needed and available") {
   CheckFails({"generate", "-m", kDemoModel, "-p", "x", "--device-memory", "1M"}, {"bytes", "1048576"});
 }

@@ -39,7 +39,8 @@ double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
 int Run(const EvalFlags& flags, std::stop_token stop) {
   const ModelConfig config = ReadModelConfig(flags.model.model);
   SayLabels(LabelsOf(flags.model));
-  const auto tokenizer = OpenTokenizer(flags.model, config, !flags.input.is_text());
+  // Ids need no tokenizer, and no text is put out.
+  const auto tokenizer = flags.input.is_text() ? OpenTokenizer(flags.model, config, /*ids_given=*/false) : nullptr;
   const Input input = ReadInput(flags.input, tokenizer.get(), config, stop);
   const int64_t tokens = static_cast<int64_t>(input.tokens.size());
   const int64_t context = ContextTokens(flags.model, config, tokens, 0);

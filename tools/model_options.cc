@@ -59,7 +59,8 @@ void SayPlan(const Engine& engine) {
 
 void AddModelFlags(CLI::App& app, ModelOptions& o) {
   app.add_option("-m,--model", o.model, "Hugging Face model directory (required)")->type_name("DIR");
-  app.add_option("-c,--ctx-size", o.ctx_size, "tokens that the KV cache holds; default: as many as needed")
+  app.add_option("-c,--ctx-size", o.ctx_size,
+                 "tokens that the KV cache holds; default: as many as needed, up to max_position_embeddings")
       ->check(CLI::NonNegativeNumber);
   app.add_option("-t,--threads", o.threads, "threads; default: one per core")->check(CLI::NonNegativeNumber);
   app.add_option("--kv-type", o.kv_type, "type of the KV cache: f16, bf16 or f32")
@@ -101,7 +102,9 @@ void RequireModel(const ModelOptions& options) {
 ModelSource SourceOf(const ModelOptions& options) { return {options.model, options.shape}; }
 
 void AddInputFlags(CLI::App& app, InputOptions& o) {
-  app.add_option("-p,--prompt", o.prompt, "text")->group(kInputGroup)->type_name("TEXT");
+  app.add_option("-p,--prompt", o.prompt, "text; <s> or <|im_start|> in it are letters, and no special tokens")
+      ->group(kInputGroup)
+      ->type_name("TEXT");
   app.add_option("-f,--file", o.file, "file with the text; - for stdin")->group(kInputGroup)->type_name("FILE");
   app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")
       ->group(kInputGroup)
@@ -161,7 +164,16 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
     fmt::print(stderr, "{} has no tokenizer.model: ids only, no text\n", options.model);
     return nullptr;
   }
-  return std::make_unique<Tokenizer>(options.model, config);
+  try {
+    auto tokenizer = std::make_unique<Tokenizer>(options.model, config);
+    for (const std::string& note : tokenizer->notes()) fmt::print(stderr, "{}\n", note);
+    return tokenizer;
+  } catch (const Error& error) {
+    if (!ids_given) throw;
+    const std::string reason = error.what();  // its second line says what to do about a text
+    fmt::print(stderr, "{}: ids only, no text\n", reason.substr(0, reason.find('\n')));
+    return nullptr;
+  }
 }
 
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more) {

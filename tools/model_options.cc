@@ -16,6 +16,7 @@
 #include "models/output_file.h"
 #include "offload/plan_json.h"
 #include "runtime/random_weights.h"
+#include "tools/context_limit.h"
 #include "tools/flags.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -180,16 +181,21 @@ int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, in
   const int64_t wanted = more < 0 ? config.max_positions : tokens + more;
   const int64_t context = options.ctx_size > 0 ? options.ctx_size : std::min(wanted, config.max_positions);
   if (tokens > context) {
+    std::string remedy = "Raise --ctx-size.";
+    if (options.ctx_size == 0) remedy = "That is the limit of the shape.";
+    if (options.ctx_size == 0 && options.shape.empty()) {
+      remedy = fmt::format("That is the model's max_position_embeddings; {}. -c (--ctx-size) goes beyond it.",
+                           DescribeScaling(config.rope));
+    }
     throw Error(ErrorKind::kInvalidInput, "prompt",
-                fmt::format("has {} tokens, the context {}; a prompt is not cut", tokens, context),
-                options.ctx_size > 0 ? fmt::format("Raise --ctx-size; the model's limit is {}.", config.max_positions)
-                                     : "That is the limit of the model.");
+                fmt::format("has {} tokens, the context {}; a prompt is not cut", tokens, context), remedy);
   }
   return context;
 }
 
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop) {
-  const ModelShape shape = ReadModelShape(SourceOf(options));
+  ModelShape shape = ReadModelShape(SourceOf(options));
+  ObeyContext(SourceOf(options), request.context_tokens, shape);
   PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
                                                 .kv_type = *ParseFloatDType(options.kv_type),
                                                 .context_tokens = request.context_tokens,

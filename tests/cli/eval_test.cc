@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "tests/cli/process.h"
 #include "tests/cli/test_files.h"
@@ -132,6 +133,25 @@ TEST_CASE("generate and plan obey -c, in a batch and with a draft of fewer posit
   CHECK(Contains(plan.err, "max_position_embeddings, 64"));
 }
 
+TEST_CASE("weights that hold infinity or NaN are an error, as generate gives, and no perplexity") {
+  for (const auto& [name, value] :
+       {std::pair{"bf16", "\x80\x7f"}, {"bf16", "\xc0\x7f"}, {"plain", "\x00\x7c"}, {"plain", "\x00\xfe"}}) {
+    CAPTURE(name);
+    const TemporaryFolder folder;
+    const std::string model = folder.CopyModel(std::string("tests/data/tiny/") + name);
+    std::string weights = ReadText(model + "/model.safetensors");
+    weights.replace(weights.size() - 100, 2, value, 2);  // in the last tensor, model.norm.weight
+    folder.Write("model/model.safetensors", weights);
+    const std::string ids = folder.Write("ids.json", "[1, 2, 3, 4, 5]");
+    const Result eval = Run({"eval", "-m", model, "--ids", ids, "--logits-out", folder.Path("logits.safetensors")});
+    CHECK(eval.exit_code == 1);
+    CHECK(eval.out == "");
+    CHECK(Contains(eval.err, "logits that are not finite"));
+    CHECK(folder.List() == std::vector<std::string>{"ids.json", "model"});
+    CHECK(Contains(Run({"generate", "-m", model, "--ids", ids}).err, "logits that are not finite"));
+  }
+}
+
 TEST_CASE("the text of a result: tokens, loss, perplexity, and tokens/s beside it") {
   const TemporaryFolder folder;
   const std::string text = folder.Write("p.txt", ReadText(kBook).substr(0, 3000));
@@ -144,11 +164,19 @@ TEST_CASE("the text of a result: tokens, loss, perplexity, and tokens/s beside i
   CHECK((result.out + result.err).find("tokens/s") != std::string::npos);
 }
 
-TEST_CASE("one token has no loss, and does no harm") {
+TEST_CASE("eval of one token is an error that says that it takes two") {
   const TemporaryFolder folder;
-  const Result result = Run({"eval", "-m", kTinyModel, "--ids", folder.Write("ids.json", "[1]")});
-  CHECK(result.exit_code == 0);
-  CHECK(result.out.find("nan") == std::string::npos);
+  const std::string one = folder.Write("ids.json", "[1]");
+  for (const std::vector<std::string>& arguments :
+       {Words("eval -m tests/data/tiny/plain --ids " + one), Words("eval -m tests/data/tiny/plain --prompt-tokens 1"),
+        Words("eval -m tests/data/tiny/plain --ids " + one + " --logits-out " + folder.Path("logits"))}) {
+    const Result result = Run(arguments);
+    CHECK(result.exit_code == 1);
+    CHECK(result.out == "");
+    CHECK(Contains(result.err, "has 1 token, expected 2 or more"));
+  }
+  CHECK(Run(Words("eval -m tests/data/tiny/plain --prompt-tokens 2")).exit_code == 0);
+  CHECK(folder.List() == std::vector<std::string>{"ids.json"});
 }
 
 }  // namespace

@@ -134,8 +134,7 @@ TEST_CASE("generate and plan obey -c, in a batch and with a draft of fewer posit
 }
 
 TEST_CASE("weights that hold infinity or NaN are an error, as generate gives, and no perplexity") {
-  for (const auto& [name, value] :
-       {std::pair{"bf16", "\x80\x7f"}, {"bf16", "\xc0\x7f"}, {"plain", "\x00\x7c"}, {"plain", "\x00\xfe"}}) {
+  for (const auto& [name, value] : {std::pair{"bf16", "\x80\x7f"}, {"plain", "\x00\xfe"}}) {  // infinity, NaN
     CAPTURE(name);
     const TemporaryFolder folder;
     const std::string model = folder.CopyModel(std::string("tests/data/tiny/") + name);

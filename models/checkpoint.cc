@@ -8,15 +8,18 @@
 
 #include "kernels/core/error.h"
 #include "models/json_file.h"
+#include "models/model_directory.h"
+#include "models/regular_file.h"
 
 namespace triforce {
 namespace fs = std::filesystem;
 namespace {
 
-// Without fs::exists' own exception, which names no remedy; what cannot be looked at is reported when it is opened.
-bool Exists(const fs::path& path) {
-  std::error_code status;
-  return fs::exists(path, status);
+constexpr const char* kUnquantised = "Give the model as it was before it was quantised, in F16, BF16 or F32.";
+
+bool IsQuantised(std::string_view dtype_name) {
+  return dtype_name.starts_with("F8") || dtype_name == "I8" || dtype_name == "U8" || dtype_name == "I32" ||
+         dtype_name == "F4";
 }
 
 }  // namespace
@@ -25,15 +28,12 @@ Checkpoint::Checkpoint(const std::string& directory) : directory_(directory) {
   const fs::path base(directory);
   const std::string index = (base / "model.safetensors.index.json").string();
   const std::string single = (base / "model.safetensors").string();
-  if (Exists(single)) {
+  if (FileExists(single)) {
     Add(std::make_unique<SafetensorsFile>(single));
-  } else if (Exists(index)) {
+  } else if (FileExists(index)) {
     OpenShards(index, directory);
-  } else if (Exists(base / "pytorch_model.bin") || Exists(base / "pytorch_model.bin.index.json")) {
-    throw Error(ErrorKind::kUnsupported, directory, "holds pytorch_model.bin, expected model.safetensors",
-                "Save it anew with transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR2).");
   } else {
-    throw Error(ErrorKind::kIo, directory, "holds neither model.safetensors nor model.safetensors.index.json");
+    FailWithoutWeights(directory);
   }
 }
 
@@ -54,10 +54,8 @@ void Checkpoint::OpenShards(const std::string& index_path, const std::string& di
   for (const auto& [name, tensors] : shards) {
     Add(std::make_unique<SafetensorsFile>((fs::path(directory) / name).string()));
     for (const std::string& tensor : tensors) {
-      if (files_.back()->Find(tensor) == nullptr) {
-        throw Error(ErrorKind::kInvalidInput, files_.back()->path(),
-                    fmt::format("holds no tensor \"{}\", which {} says it does", tensor, index_path));
-      }
+      const auto it = tensors_.find(tensor);
+      if (it == tensors_.end() || it->second.file != files_.back().get()) missing_[tensor] = files_.back()->path();
     }
   }
 }
@@ -80,22 +78,37 @@ const TensorRecord* Checkpoint::Find(std::string_view name) const {
 
 const TensorRecord& Checkpoint::Require(const std::string& name, const std::vector<int64_t>& shape) const {
   const auto it = tensors_.find(name);
-  if (it == tensors_.end()) {
-    throw Error(ErrorKind::kInvalidInput, directory_,
-                fmt::format("tensor \"{}\": found nothing, expected {}", name, ShapeString(shape)));
-  }
+  if (it == tensors_.end()) FailAbsent(name, shape);
   const TensorRecord& record = *it->second.record;
   const std::string where = fmt::format("{}: tensor \"{}\"", it->second.file->path(), name);
+  // The type first: quantised weights have other shapes, too.
+  if (!record.dtype || *record.dtype == DType::kI32) {
+    throw Error(ErrorKind::kUnsupported, where,
+                fmt::format("found type {}, expected F32, F16 or BF16", record.dtype_name),
+                IsQuantised(record.dtype_name) ? kUnquantised : "");
+  }
   if (record.shape != shape) {
     throw Error(
         ErrorKind::kInvalidInput, where,
         fmt::format("found shape {}, expected {} by config.json", ShapeString(record.shape), ShapeString(shape)));
   }
-  if (!record.dtype || *record.dtype == DType::kI32) {
-    throw Error(ErrorKind::kUnsupported, where,
-                fmt::format("found type {}, expected F32, F16 or BF16", record.dtype_name));
-  }
   return record;
+}
+
+void Checkpoint::FailAbsent(const std::string& name, const std::vector<int64_t>& shape) const {
+  if (const auto promised = missing_.find(name); promised != missing_.end()) {
+    throw Error(ErrorKind::kInvalidInput, promised->second,
+                fmt::format("holds no tensor \"{}\", which model.safetensors.index.json says it does", name));
+  }
+  // How GPTQ and AWQ name what they put in a weight's place.
+  const size_t end = name.rfind(".weight");
+  if (end != std::string::npos && Find(name.substr(0, end) + ".qweight") != nullptr) {
+    throw Error(ErrorKind::kUnsupported, directory_,
+                fmt::format("found \"{0}.qweight\", which is quantised, expected \"{0}.weight\"", name.substr(0, end)),
+                kUnquantised);
+  }
+  throw Error(ErrorKind::kInvalidInput, directory_,
+              fmt::format("tensor \"{}\": found nothing, expected {}", name, ShapeString(shape)));
 }
 
 int64_t Checkpoint::bytes() const {

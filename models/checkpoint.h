@@ -35,10 +35,13 @@ class Checkpoint {
 
   void OpenShards(const std::string& index_path, const std::string& directory);
   void Add(std::unique_ptr<SafetensorsFile> file);
+  [[noreturn]] void FailAbsent(const std::string& name, const std::vector<int64_t>& shape) const;
 
   std::string directory_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::unordered_map<std::string_view, Place> tensors_;
+  // Tensors that the index places in a shard which has them not, and that shard. No error where nobody asks for them.
+  std::unordered_map<std::string, std::string> missing_;
 };
 
 }  // namespace triforce

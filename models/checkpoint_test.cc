@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "models/json_file.h"
@@ -69,6 +70,19 @@ TEST_CASE("a directory without weights says what it has") {
   CHECK(HasAll(OpenError(directory), {"kIo ", directory.path(), "neither model.safetensors nor"}));
   directory.Write("pytorch_model.bin", "x");
   CHECK(HasAll(OpenError(directory), {"kUnsupported ", directory.path(), "pytorch_model.bin", "save_pretrained"}));
+  const auto of = [](const std::vector<std::string>& names) {
+    const ScratchDirectory other;
+    for (const std::string& name : names) other.Write(name, "x");
+    return OpenError(other);
+  };
+  CHECK(HasAll(of({"pytorch_model-00001-of-00002.bin", "training_args.bin"}),
+               {"kUnsupported ", "holds pytorch_model-00001-of-00002.bin, expected model.safetensors"}));
+  CHECK(HasAll(of({"consolidated.00.pth"}), {"holds consolidated.00.pth, expected", "save_pretrained"}));
+  CHECK(HasAll(of({"weights.bin"}), {"holds weights.bin, expected model.safetensors"}));
+  CHECK(HasAll(of({"model-00001-of-00002.safetensors"}),
+               {"kIo ", "holds model-00001-of-00002.safetensors and neither", "Download the index"}));
+  CHECK(HasAll(of({"adapter_model.safetensors"}), {"kUnsupported ", "an adapter to another model", "peft"}));
+  CHECK(HasAll(of({"x.Q4_K_M.gguf"}), {"kUnsupported ", "holds x.Q4_K_M.gguf", "GGUF files cannot be read yet"}));
   CHECK(HasAll(ErrorOf([] { Checkpoint checkpoint(std::string(5000, 'a')); }), {"kIo "}));
 }
 
@@ -87,10 +101,67 @@ TEST_CASE("an index that lies") {
   CHECK(HasAll(maps(Json::object()), {kIndex, "weight_map: found {}, expected one tensor at least"}));
   CHECK(HasAll(maps({{"a", 1}}), {kIndex, "weight_map: a: found 1, expected the name of a file"}));
   CHECK(HasAll(maps({{"a", "3.safetensors"}}), {"kIo ", "/3.safetensors: ", "No such file"}));
-  CHECK(HasAll(maps({{"c", "1.safetensors"}}), {"/1.safetensors: ", "no tensor \"c\"", kIndex}));
   WriteShard(directory, "2.safetensors", {"a", "c"});
   CHECK(HasAll(maps({{"a", "1.safetensors"}, {"c", "2.safetensors"}}),
                {"/2.safetensors: ", "tensor \"a\" is in ", "/1.safetensors too"}));
+}
+
+TEST_CASE("an index may name a tensor that no shard holds, as long as nobody needs it") {
+  const ScratchDirectory directory;
+  WriteShard(directory, "1.safetensors", {"a", "b"});
+  WriteShard(directory, "2.safetensors", {"c"});
+  const auto open = [&](const Json& map) {
+    directory.Write(kIndex, Json{{"weight_map", map}}.dump());
+    return Checkpoint(directory.path());
+  };
+  const Checkpoint unneeded = open({{"a", "1.safetensors"}, {"rotary.inv_freq", "1.safetensors"}});
+  CHECK(unneeded.Require("a", {1}).elements() == 1);
+  CHECK(unneeded.Find("rotary.inv_freq") == nullptr);
+  CHECK(HasAll(ErrorOf([&] { unneeded.Require("rotary.inv_freq", {1}); }),
+               {"kInvalidInput ", "/1.safetensors: holds no tensor \"rotary.inv_freq\"", kIndex}));
+  // In another shard than the index says, it is found all the same.
+  const Checkpoint misplaced = open({{"a", "2.safetensors"}, {"b", "1.safetensors"}, {"c", "1.safetensors"}});
+  CHECK(misplaced.Require("a", {1}).elements() == 1);
+  CHECK(misplaced.Require("c", {1}).elements() == 1);
+}
+
+TEST_CASE("a quantised weight is told as one") {
+  const ScratchDirectory directory;
+  WriteShard(directory, "model.safetensors", {"q_proj.qweight", "q_proj.scales"});
+  const Checkpoint gptq(directory.path());
+  CHECK(
+      HasAll(ErrorOf([&] {
+               gptq.Require("q_proj.weight", {4, 4});
+             }),
+             {"kUnsupported ", directory.path(), "\"q_proj.qweight\", which is quantised", "before it was quantised"}));
+  CHECK(HasAll(ErrorOf([&] { gptq.Require("k_proj.weight", {4, 4}); }), {"\"k_proj.weight\": found nothing"}));
+  // Of bitsandbytes and fp8 the type is told, and not the shape, which is another one, too.
+  for (const std::string type : {"U8", "I8", "F8_E4M3", "F8_E5M2"}) {
+    const std::string header = R"({"w":{"dtype":")" + type + R"(","shape":[8,1],"data_offsets":[0,8]}})";
+    directory.Write("model.safetensors",
+                    std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header + "12345678");
+    const Checkpoint checkpoint(directory.path());
+    CHECK(HasAll(ErrorOf([&] {
+                   checkpoint.Require("w", {4, 4});
+                 }),
+                 {"kUnsupported ", "found type " + type + ", expected F32, F16 or BF16", "before it was quantised"}));
+  }
+}
+
+TEST_CASE("pointers and pages in place of weights are told as what they are") {
+  const ScratchDirectory directory;
+  const auto error = [&](std::string_view content) {
+    directory.Write("model.safetensors", content);
+    return OpenError(directory);
+  };
+  CHECK(HasAll(error("version https://git-lfs.github.com/spec/v1\noid sha256:9b\nsize 499723\n"),
+               {"kInvalidInput ", "/model.safetensors: is a Git LFS pointer", "git lfs pull"}));
+  CHECK(HasAll(error("<!DOCTYPE html>"), {"/model.safetensors: is a web page (HTML)"}));
+  CHECK(HasAll(error("Entry not found"), {"/model.safetensors: holds a server's message"}));
+  CHECK(HasAll(error("x"), {"/model.safetensors: has 1 bytes"}));
+  std::filesystem::remove(directory.path() + "/model.safetensors");
+  directory.Write(kIndex, "version https://git-lfs.github.com/spec/v1\n");
+  CHECK(HasAll(OpenError(directory), {kIndex, "is a Git LFS pointer"}));
 }
 
 TEST_CASE("a shard's name that leaves the directory") {

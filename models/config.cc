@@ -3,11 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
 #include "models/json_file.h"
+#include "models/model_directory.h"
 
 namespace triforce {
 namespace {
@@ -24,19 +26,46 @@ constexpr double kMaxTheta = 1e12;
               "Models of the architecture LlamaForCausalLM are supported.");
 }
 
+// Whether `names`, config.json's architectures, have LlamaForCausalLM in any spelling.
+bool NamesLlama(const nlohmann::json& names) {
+  return names.is_array() && std::any_of(names.begin(), names.end(), [](const nlohmann::json& name) {
+           if (!name.is_string()) return false;
+           std::string lower = name.get<std::string>();
+           std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+           return lower == "llamaforcausallm";
+         });
+}
+
+// The method of a quantization_config, as far as it says: "gptq, 4 bits".
+std::string QuantizationMethod(const nlohmann::json& quantization) {
+  const auto field = [&](const char* key) {
+    const auto it = quantization.find(key);
+    return it == quantization.end() || !(it->is_string() || it->is_number_integer()) ? "" : Shown(*it);
+  };
+  if (!quantization.is_object()) return "in a way that is not told";
+  const std::string method = field("quant_method"), bits = field("bits");
+  return (method.empty() ? "in a way that is not told" : method) + (bits.empty() ? "" : ", " + bits + " bits");
+}
+
 void CheckArchitecture(const JsonObject& config) {
+  // As in transformers, model_type decides where it is given: architectures has had other spellings, and names what a
+  // checkpoint was saved from.
   const std::string type = config.String("model_type", "llama");
   if (type != "llama") Unsupported(config, fmt::format("model_type: found \"{}\", expected \"llama\"", type));
-  if (config.Has("architectures")) {
+  if (!config.Has("model_type") && config.Has("architectures")) {
     const nlohmann::json& names = config.json().at("architectures");
-    if (!names.is_array() || std::find(names.begin(), names.end(), "LlamaForCausalLM") == names.end()) {
-      Unsupported(config, fmt::format("architectures: found {}, expected [\"LlamaForCausalLM\"]", names.dump()));
+    if (!NamesLlama(names)) {
+      Unsupported(config, fmt::format("architectures: found {}, expected [\"LlamaForCausalLM\"]", Shown(names)));
     }
   }
   const std::string activation = config.String("hidden_act", "silu");
   if (activation != "silu") Unsupported(config, fmt::format("hidden_act: found \"{}\", expected \"silu\"", activation));
-  if (config.Has("quantization_config"))
-    Unsupported(config, "quantization_config: quantised checkpoints cannot be read");
+  if (config.Has("quantization_config")) {
+    throw Error(ErrorKind::kUnsupported, config.where(),
+                fmt::format("quantization_config: the weights are quantised ({}), expected F16, BF16 or F32",
+                            QuantizationMethod(config.json().at("quantization_config"))),
+                "Give the model as it was before it was quantised.");
+  }
 }
 
 RopeType ParseRopeType(const JsonObject& rope) {
@@ -150,11 +179,7 @@ std::vector<TokenId> ReadTokenIds(const JsonObject& config, const std::string& k
 }
 
 ModelConfig ReadModelConfig(const std::string& directory) {
-  std::error_code status;
-  if (!std::filesystem::is_directory(directory, status)) {
-    throw Error(ErrorKind::kIo, directory, "is no directory",
-                "Give a Hugging Face model directory, one that holds config.json and model.safetensors.");
-  }
+  CheckModelDirectory(directory);
   const JsonObject config = JsonObject::FromFile((std::filesystem::path(directory) / "config.json").string());
   CheckArchitecture(config);
   ModelConfig model;

@@ -90,17 +90,63 @@ TEST_CASE("RoPE in both spellings") {
 }
 
 TEST_CASE("models of other kinds are unsupported, not wrong") {
-  CHECK(HasAll(ReadError({{"architectures", {"MistralForCausalLM"}}}),
+  CHECK(HasAll(ReadError({{"model_type", nullptr}, {"architectures", {"MistralForCausalLM"}}}),
                {"kUnsupported ", "config.json: architectures: ", "Mistral", "LlamaForCausalLM"}));
   CHECK(HasAll(ReadError({{"model_type", "qwen2"}}), {"kUnsupported ", "model_type: found \"qwen2\"", "\"llama\""}));
   CHECK(HasAll(ReadError({{"hidden_act", "gelu"}}), {"kUnsupported ", "hidden_act: found \"gelu\"", "\"silu\""}));
-  CHECK(HasAll(ReadError({{"quantization_config", {{"bits", 4}}}}), {"kUnsupported ", "quantization_config"}));
   CHECK(HasAll(ReadError({{"head_dim", 33}}), {"kUnsupported ", "head_dim: found 33, expected an even number"}));
   CHECK(HasAll(ReadError({{"partial_rotary_factor", 0.5}}), {"kUnsupported ", "partial_rotary_factor", "expected 1"}));
   for (const char* type : {"dynamic", "longrope", "su", ""}) {
     CHECK(HasAll(ReadError({{"rope_scaling", {{"rope_type", type}, {"factor", 2}}}}),
                  {"kUnsupported ", "rope_scaling", "rope_type: found \"" + std::string(type) + "\"", "llama3"}));
   }
+}
+
+TEST_CASE("an architecture spelled LLaMAForCausalLM, as Llama3-ChatQA-2-8B has it: model_type decides") {
+  for (const Json& names :
+       {Json::array({"LLaMAForCausalLM"}), Json::array({"LlamaModel"}),
+        Json::array({"MyForCausalLM", "LlamaForCausalLM"}), Json::array(), Json("Llama"), Json(1)}) {
+    CAPTURE(names);
+    CHECK(Read({{"architectures", names}}).layers == 3);
+  }
+  CHECK(Read({{"model_type", nullptr}, {"architectures", {"LLaMAForCausalLM"}}}).layers == 3);
+  CHECK(HasAll(ReadError({{"model_type", nullptr}, {"architectures", "LlamaForCausalLM"}}),
+               {"architectures: found \"LlamaForCausalLM\", expected [\"LlamaForCausalLM\"]"}));
+  CHECK(HasAll(ReadError({{"model_type", "LLaMA2"}}), {"model_type: found \"LLaMA2\", expected \"llama\""}));
+}
+
+TEST_CASE("a quantised checkpoint is told by its method, with what to give instead") {
+  const auto error = [](const Json& quantization) { return ReadError({{"quantization_config", quantization}}); };
+  const std::string remedy = "before it was quantised";
+  CHECK(HasAll(error({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 128}}),
+               {"kUnsupported ", "quantised (\"gptq\", 4 bits), expected F16, BF16 or F32", remedy}));
+  CHECK(HasAll(error({{"quant_method", "awq"}, {"bits", 4}}), {"quantised (\"awq\", 4 bits)", remedy}));
+  CHECK(HasAll(error({{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}}), {"(\"bitsandbytes\")", remedy}));
+  CHECK(HasAll(error({{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}}), {"(\"fp8\")", remedy}));
+  CHECK(HasAll(error({{"bits", 4}}), {"(in a way that is not told, 4 bits)", remedy}));
+  CHECK(HasAll(error(true), {"(in a way that is not told)", remedy}));
+  CHECK(error({{"quant_method", "gptq"}}).find("architecture") == std::string::npos);
+}
+
+// Python's json module writes them so.
+TEST_CASE("Infinity and NaN in config.json are accepted where nobody needs the value") {
+  const ScratchDirectory directory;
+  const auto read = [&](const std::string& fields) {
+    directory.Write("config.json", kLlama.dump().insert(1, fields + ","));
+    return ReadModelConfig(directory.path());
+  };
+  for (const char* fields :
+       {R"("initializer_range": NaN)", R"("max_length": Infinity)", R"("x": -Infinity)", R"("x": [NaN, Infinity])",
+        R"("task_specific_params": {"a": {"b": [-Infinity , NaN]}, "text": "NaN, Infinity"})"}) {
+    CAPTURE(fields);
+    CHECK(read(fields).layers == 3);
+  }
+  CHECK(
+      HasAll(ErrorOf([&] { read(R"("attention_bias": NaN)"); }), {"attention_bias: found \"NaN\", expected true or"}));
+  CHECK(
+      HasAll(ErrorOf([&] { read(R"("head_dim": Infinity)"); }), {"head_dim: found \"Infinity\", expected an integer"}));
+  CHECK(HasAll(ErrorOf([&] { read(R"("rope_scaling": {"type": "linear", "factor": -Infinity})"); }),
+               {"rope_scaling: factor: found \"-Infinity\", expected a number"}));
 }
 
 TEST_CASE("zeros, negatives and nonsense in any field are refused, with its name") {
@@ -160,6 +206,44 @@ TEST_CASE("no directory, no config.json") {
   CHECK(HasAll(ErrorOf([&] { ReadModelConfig(std::string(5000, 'a')); }), {"kIo "}));
   CHECK(HasAll(ErrorOf([&] { ReadModelConfig(directory.path()); }),
                {"kIo ", directory.path() + "/config.json", "No such file"}));
+}
+
+TEST_CASE("what people give for a model directory and is none, with what to give instead") {
+  const ScratchDirectory directory;
+  const auto error = [](const std::string& path) { return ErrorOf([&] { ReadModelConfig(path); }); };
+  const std::string gguf = directory.Write("llama.Q4_K_M.gguf", "GGUF\3");
+  CHECK(HasAll(error(gguf), {"kUnsupported ", gguf + ": is a GGUF file, which cannot be read yet", "config.json"}));
+  CHECK(HasAll(error(directory.Write("renamed", "GGUF\3")), {"kUnsupported ", "is a GGUF file"}));
+  CHECK(HasAll(error(directory.path()), {"kUnsupported ", "holds llama.Q4_K_M.gguf and no config.json"}));
+  CHECK(HasAll(error(directory.Write("model.safetensors", "x")), {"kIo ", "is a file, expected a directory"}));
+  CHECK(HasAll(error("meta-llama/Llama-2-7b-hf"), {"kIo ", "is no directory", "hf download"}));
+  const ScratchDirectory meta;
+  meta.Write("consolidated.00.pth", "x");
+  CHECK(HasAll(error(meta.path()), {"kUnsupported ", "holds consolidated.00.pth", "Meta's own format"}));
+}
+
+TEST_CASE("of a Hugging Face cache's folder, the snapshot to give is told") {
+  namespace fs = std::filesystem;
+  const ScratchDirectory hub;
+  const std::string top = hub.path() + "/models--org--name";
+  const auto error = [](const std::string& path) { return ErrorOf([&] { ReadModelConfig(path); }); };
+  fs::create_directories(top + "/refs");
+  fs::create_directories(top + "/blobs");
+  fs::create_directories(top + "/snapshots");
+  CHECK(HasAll(error(top), {"kInvalidInput ", "Hugging Face cache", "no snapshot"}));
+  for (const char* revision : {"aaa", "bbb"}) {
+    fs::create_directories(top + "/snapshots/" + revision);
+    hub.Write("models--org--name/snapshots/" + std::string(revision) + "/config.json", kLlama.dump());
+  }
+  CHECK(HasAll(error(top), {"kInvalidInput " + top + ": ", "Give the model's snapshot: " + top + "/snapshots/aaa"}));
+  hub.Write("models--org--name/refs/main", "bbb");
+  for (const std::string& path : {top, top + "/", top + "/snapshots", top + "/snapshots/", hub.path()}) {
+    CAPTURE(path);
+    CHECK(HasAll(error(path), {"kInvalidInput " + path + ": ", "Give the model's snapshot: ", "/snapshots/bbb"}));
+  }
+  CHECK(ReadModelConfig(top + "/snapshots/bbb").layers == 3);
+  hub.Write("models--org--name/refs/main", "../../elsewhere");
+  CHECK(HasAll(error(top), {"/snapshots/aaa"}));
 }
 
 // Whatever the bytes: a configuration or an Error.

@@ -1,5 +1,5 @@
 // Detokenizer: tokens to text as they come, never splitting a UTF-8 character. All of it together is what
-// sentencepiece's own Decode gives for all of the tokens.
+// sentencepiece's own Decode gives for all of the tokens; a token that is added to its pieces gives its text, as it is.
 //
 // One per stream; not thread-safe.
 #pragma once

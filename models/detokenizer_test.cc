@@ -130,6 +130,20 @@ TEST_CASE("the space before a text goes where it begins, and stays where it cont
   CHECK(Join(Stream(pair, ids, false)) == " Hello, world!");
 }
 
+TEST_CASE("a token added to the pieces gives its text, and ends a byte sequence") {
+  const Pair pair(kModels[0]);
+  pair.directory.Write("tokenizer_config.json", R"({"added_tokens_decoder": {
+      "4096": {"content": "<|im_start|>", "special": false}, "4097": {"content": "<|im_end|>", "special": true}}})");
+  const Tokenizer tokenizer(pair.directory.path(), ModelConfig{.vocab = 4098});
+  std::vector<int> ids = pair.processor.EncodeAsIds("Hello");
+  ids.insert(ids.begin(), {4096, pair.Byte(0xe2), 4096});
+  ids.insert(ids.end(), {4097, 4096});
+  Detokenizer detokenizer(tokenizer, /*begins_text=*/true);
+  std::string text;
+  for (const int id : ids) text += detokenizer.Add(TokenId{id});
+  CHECK(text + detokenizer.Finish() == "<|im_start|>\xef\xbf\xbd<|im_start|> Hello<|im_start|>");
+}
+
 TEST_CASE("control tokens and ids past the pieces have no text") {
   const Pair pair(kModels[0]);
   for (int id : {1, 2, 4096, 5000, INT32_MAX, -1}) CHECK(Join(Stream(pair, {id}, false)).empty());

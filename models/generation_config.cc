@@ -4,14 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "models/json_file.h"
+#include "models/regular_file.h"
 
 namespace triforce {
 
 std::optional<GenerationConfig> ReadGenerationConfig(const std::string& directory, const ModelConfig& model) {
   if (directory.empty()) return std::nullopt;  // a model without files
-  const std::filesystem::path path = std::filesystem::path(directory) / "generation_config.json";
-  if (!std::filesystem::exists(path)) return std::nullopt;
-  const JsonObject file = JsonObject::FromFile(path.string());
+  const std::string path = (std::filesystem::path(directory) / "generation_config.json").string();
+  if (!FileExists(path)) return std::nullopt;
+  const JsonObject file = JsonObject::FromFile(path);
   GenerationConfig config;
   config.do_sample = file.Bool("do_sample", config.do_sample);
   config.temperature = file.Number("temperature", 0, 100, config.temperature);

@@ -18,7 +18,9 @@ struct GenerationConfig {
   double top_p = 1.0;
   double min_p = 0.0;
   double repetition_penalty = 1.0;
-  std::vector<TokenId> eos;  // empty: config.json's
+  // The tokens that end a text; empty: config.json's. So transformers' generate has it: the tokenizer's own EOS, which
+  // may differ, is only what the tokenizer puts behind a text.
+  std::vector<TokenId> eos;
 };
 
 // DIRECTORY/generation_config.json; none where there is no such file. Throws Error (kIo, kInvalidInput).

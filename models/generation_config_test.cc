@@ -44,6 +44,18 @@ TEST_CASE("values out of range are refused by name") {
   CHECK(HasAll(error(R"({"do_sample": 1})"), {"do_sample: found 1, expected true or false"}));
   CHECK(HasAll(error(R"({"eos_token_id": [2, 400]})"), {"eos_token_id: found [2,400], expected ids from 0 to 319"}));
   CHECK(HasAll(error("{"), {"kInvalidInput ", "generation_config.json: byte 1"}));
+  CHECK(HasAll(error(R"({"temperature": NaN})"),
+               {"generation_config.json: temperature: found \"NaN\", expected a number"}));
+  CHECK(HasAll(error(R"({"top_p": -Infinity})"), {"generation_config.json: top_p: found \"-Infinity\""}));
+  CHECK(HasAll(error(R"({"top_k": -1})"), {"generation_config.json: top_k: found -1"}));
+}
+
+TEST_CASE("what nobody needs may be anything, ids of another tokenizer and Infinity too") {
+  const auto config = Read(R"({"bos_token_id": 99999, "pad_token_id": -1, "max_length": Infinity, "length_penalty": NaN,
+                               "eos_token_id": 2, "top_p": 0, "temperature": 0})");
+  REQUIRE(config);
+  CHECK(config->eos == std::vector{TokenId{2}});
+  CHECK(config->top_p == 0);
 }
 
 }  // namespace

@@ -2,25 +2,67 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "models/foreign_file.h"
+#include "models/regular_file.h"
 
 namespace triforce {
 namespace {
 
-// At most so much of a value as a message has room for.
-std::string Shown(const nlohmann::json& value) {
-  const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+// A text whose values NaN, Infinity and -Infinity are strings.
+struct QuotedText {
+  std::string text;
+  std::vector<size_t> quotes;  // where in `text` quotes were added, in order
+};
+
+// The length of the literal at the front of `text`, where it stands for a value and not for a key; else 0.
+size_t NonFiniteLength(std::string_view text, char before) {
+  if (before != ':' && before != ',' && before != '[' && before != '\0') return 0;
+  for (const std::string_view literal : {"NaN", "Infinity", "-Infinity"}) {
+    if (!text.starts_with(literal)) continue;
+    const size_t next = text.find_first_not_of(" \t\r\n", literal.size());
+    return next == std::string_view::npos || text[next] == ',' || text[next] == ']' || text[next] == '}'
+               ? literal.size()
+               : 0;
+  }
+  return 0;
+}
+
+// Python's json module writes these three words, for which JSON has no number. As strings they are no harm where nobody
+// asks for them, and a getter that wants a number refuses them by name.
+QuotedText QuoteNonFinite(std::string_view text) {
+  QuotedText quoted;
+  bool in_string = false;
+  char before = '\0';  // the last character that is no white space
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const size_t length = in_string ? 0 : NonFiniteLength(text.substr(i), before);
+    if (length > 0) {
+      quoted.quotes.push_back(quoted.text.size());
+      quoted.quotes.push_back(quoted.text.size() + length + 1);
+      quoted.text.append("\"").append(text.substr(i, length)).append("\"");
+      i += length - 1;
+      before = '"';
+      continue;
+    }
+    quoted.text += c;
+    if (in_string && c == '\\' && i + 1 < text.size()) quoted.text += text[++i];
+    if (c == '"') in_string = !in_string;
+    if (std::string_view(" \t\r\n").find(c) == std::string_view::npos) before = c;
+  }
+  return quoted;
 }
 
 // An iterator that leaves behind how far it came: nlohmann's parser does not tell its callback where in the text it is.
@@ -50,9 +92,16 @@ struct Reader {
 // Refuses what nlohmann's parser would let pass: depth without end, and the same key twice.
 class Strict {
  public:
-  Strict(std::string_view text, const std::string& where) : begin_(text.data()), reached_(begin_), where_(where) {}
+  // `quotes`: where in `text` quotes were added, in order; no offset counts them.
+  Strict(std::string_view text, const std::vector<size_t>& quotes, const std::string& where)
+      : begin_(text.data()), reached_(begin_), quotes_(quotes), where_(where) {}
 
   const char** reached() { return &reached_; }
+  // How far the parser came.
+  int64_t offset() const {
+    const int64_t offset = reached_ - begin_;
+    return offset - (std::lower_bound(quotes_.begin(), quotes_.end(), static_cast<size_t>(offset)) - quotes_.begin());
+  }
 
   void See(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
     using Event = nlohmann::json::parse_event_t;
@@ -66,11 +115,12 @@ class Strict {
 
  private:
   [[noreturn]] void Fail(const std::string& what) const {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: before byte {}", where_, reached_ - begin_), what);
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: before byte {}", where_, offset()), what);
   }
 
   const char* const begin_;
   const char* reached_;
+  const std::vector<size_t>& quotes_;
   const std::string& where_;
   std::vector<std::set<std::string>> keys_;
 };
@@ -85,7 +135,29 @@ std::string Reason(const nlohmann::json::exception& error) {
   return bracket == std::string::npos ? text : text.substr(bracket + 2);
 }
 
+nlohmann::json Parse(std::string_view text, const std::vector<size_t>& quotes, const std::string& where) {
+  // The parser copies its callback, so the state lies here.
+  Strict strict(text, quotes, where);
+  const auto see = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    strict.See(depth, event, parsed);
+    return true;
+  };
+  const Reader begin{text.data(), strict.reached()};
+  const Reader end{text.data() + text.size(), strict.reached()};
+  try {
+    return nlohmann::json::parse(begin, end, see);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: byte {}", where, strict.offset()),
+                fmt::format("found no JSON: {}", Reason(error)));
+  }
+}
+
 }  // namespace
+
+std::string Shown(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
 
 std::string ReadFile(const std::string& path, int64_t max_bytes) {
   std::error_code status;
@@ -106,31 +178,24 @@ std::string ReadFile(const std::string& path, int64_t max_bytes) {
   return text;
 }
 
-nlohmann::json ParseJson(std::string_view text, const std::string& where) {
-  // The parser copies its callback, so the state lies here.
-  Strict strict(text, where);
-  const auto see = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    strict.See(depth, event, parsed);
-    return true;
-  };
-  const Reader begin{text.data(), strict.reached()};
-  const Reader end{text.data() + text.size(), strict.reached()};
-  try {
-    return nlohmann::json::parse(begin, end, see);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: byte {}", where, *strict.reached() - text.data()),
-                fmt::format("found no JSON: {}", Reason(error)));
-  }
+nlohmann::json ParseJson(std::string_view text, const std::string& where) { return Parse(text, {}, where); }
+
+JsonObject JsonObject::FromFile(const std::string& path) {
+  const std::string text = ReadRegularFile(path, kMaxJsonFileBytes);
+  RefuseForeignFile(path, text);
+  const QuotedText quoted = QuoteNonFinite(text);
+  return JsonObject(Parse(quoted.text, quoted.quotes, path), path);
 }
 
-JsonObject JsonObject::FromFile(const std::string& path) { return FromText(ReadFile(path), path); }
-
 JsonObject JsonObject::FromText(std::string_view text, const std::string& where) {
-  auto json = std::make_shared<nlohmann::json>(ParseJson(text, where));
-  if (!json->is_object()) {
-    throw Error(ErrorKind::kInvalidInput, where, fmt::format("found {}, expected a JSON object", Shown(*json)));
+  return JsonObject(ParseJson(text, where), where);
+}
+
+JsonObject::JsonObject(nlohmann::json json, const std::string& where)
+    : where_(where), json_(std::make_shared<const nlohmann::json>(std::move(json))) {
+  if (!json_->is_object()) {
+    throw Error(ErrorKind::kInvalidInput, where, fmt::format("found {}, expected a JSON object", Shown(*json_)));
   }
-  return JsonObject(where, std::move(json));
 }
 
 bool JsonObject::Has(const std::string& key) const {

@@ -14,16 +14,20 @@ namespace triforce {
 inline constexpr int kMaxJsonDepth = 64;
 inline constexpr int64_t kMaxJsonFileBytes = int64_t{64} << 20;
 
-// The whole of a file, as bytes. Throws Error (kIo; kInvalidInput beyond `max_bytes`).
+// The whole of a file or of a pipe, as bytes. Throws Error (kIo; kInvalidInput beyond `max_bytes`).
 std::string ReadFile(const std::string& path, int64_t max_bytes = kMaxJsonFileBytes);
 
 // Parses `text`; `where` (a path) stands in errors. Throws Error (kInvalidInput) with the byte offset.
 nlohmann::json ParseJson(std::string_view text, const std::string& where);
 
+// At most so much of a value as a message has room for.
+std::string Shown(const nlohmann::json& value);
+
 // One JSON object, with getters that check. A field that is null counts as absent. Copied freely; shares the document.
 class JsonObject {
  public:
-  // The object that the file `path` holds. Throws Error where it holds anything else.
+  // The object that `path`, a regular file of a model directory, holds. Throws Error where it holds anything else.
+  // NaN, Infinity and -Infinity, which Python writes, are read as the strings "NaN" and so on.
   static JsonObject FromFile(const std::string& path);
   // The object that `text` is; `where` stands in errors.
   static JsonObject FromText(std::string_view text, const std::string& where);
@@ -44,6 +48,7 @@ class JsonObject {
   [[noreturn]] void Fail(const std::string& key, const std::string& expected) const;
 
  private:
+  JsonObject(nlohmann::json json, const std::string& where);
   JsonObject(std::string where, std::shared_ptr<const nlohmann::json> json)
       : where_(std::move(where)), json_(std::move(json)) {}
 

@@ -1,7 +1,12 @@
 #include "models/json_file.h"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "models/scratch_directory.h"
@@ -60,6 +65,69 @@ class Fields {
   ScratchDirectory directory_;
   std::string file_;
 };
+
+TEST_CASE("NaN and Infinity are values of a model's file, and only values") {
+  const auto error = [](std::string_view text) { return ErrorOf([&] { *Fields(text); }); };
+  for (const char* text : {R"({"a":NaN})", R"({"a": Infinity , "b": [-Infinity,NaN]})", R"({"a": "x\\", "b": NaN})",
+                           R"({"a": "\", NaN, \"", "b":
+NaN
+})"}) {
+    CAPTURE(text);
+    CHECK(error(text) == "no error");
+  }
+  // Behind such a value, offsets are still those of the file.
+  CHECK(HasAll(error(R"({"a": NaN, "b": [NaN, 1,, 2]})"), {": byte 25: ", "unexpected ','"}));
+  CHECK(HasAll(error(R"({"a": NaN, "a": 1})"), {"before byte 14: ", "a second time"}));
+  for (const char* text : {R"({NaN: 1})", R"({"a": 1, NaN: 2})", R"({"a": NaNs})", R"({"a": -NaN})", R"({"a": 1NaN})",
+                           R"({"a": nan})", R"({"a": inf})", R"({"a": NaN NaN})", R"({"a": +Infinity})"}) {
+    CAPTURE(text);
+    CHECK(HasAll(error(text), {"kInvalidInput ", "no JSON"}));
+  }
+  CHECK(HasAll(ParseError("[NaN]"), {"no JSON"}));  // no model's file
+  CHECK(
+      HasAll(error(R"({"a": )" + std::string(100, '[') + "NaN" + std::string(100, ']') + "}"), {"more than 64 deep"}));
+}
+
+TEST_CASE("a pipe, a device, a folder or a link to nothing in place of a model's file is refused, not waited for") {
+  const ScratchDirectory directory;
+  const std::string path = directory.path() + "/config.json";
+  const auto error = [](const std::string& of) { return ErrorOf([&] { JsonObject::FromFile(of); }); };
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  CHECK(error(path) == "kIo " + path + ": is a pipe, expected a regular file");
+  CHECK(error(directory.path()) == "kIo " + directory.path() + ": is a directory, expected a file");
+  CHECK(error("/dev/zero") == "kIo /dev/zero: is a device, expected a regular file");
+  const std::string link = directory.path() + "/link.json";
+  REQUIRE(::symlink("../blobs/none", link.c_str()) == 0);
+  CHECK(HasAll(error(link), {"kIo ", link + ": is a link to ../blobs/none, which does not exist"}));
+  std::filesystem::remove(link);
+  REQUIRE(::symlink(path.c_str(), link.c_str()) == 0);
+  CHECK(HasAll(error(link), {"kIo ", "is a pipe"}));
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(directory.path());  // a socket's address is short
+  const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  const sockaddr_un address{.sun_family = AF_UNIX, .sun_path = "socket"};
+  CHECK(::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+  CHECK(HasAll(error("socket"), {"kIo socket: cannot be opened: "}));
+  ::close(socket);
+  std::filesystem::current_path(before);
+}
+
+TEST_CASE("Git LFS pointers, web pages and servers' messages in place of a model's file are told as what they are") {
+  const auto error = [](std::string_view text) { return ErrorOf([&] { *Fields(text); }); };
+  CHECK(HasAll(error("version https://git-lfs.github.com/spec/v1\noid sha256:9b\nsize 499723\n"),
+               {"kInvalidInput ", "is a Git LFS pointer", "git lfs pull"}));
+  CHECK(HasAll(error("# xet version 0\n"), {"is a Xet pointer", "hf download"}));
+  CHECK(HasAll(error("<!doctype html>\n<html class=\"\">"), {"is a web page (HTML)", "resolve/main"}));
+  CHECK(HasAll(error("\xef\xbb\xbf\r\n  <!DOCTYPE HTML>"), {"is a web page (HTML)"}));
+  CHECK(HasAll(error("<html>"), {"is a web page (HTML)"}));
+  CHECK(HasAll(error("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code>"), {"is XML", "server's error"}));
+  CHECK(HasAll(error("Entry not found"), {"server's message (Entry not found)"}));
+  CHECK(HasAll(error("Invalid username or password."), {"Invalid username", "hf auth login"}));
+  CHECK(HasAll(error("Access to model meta-llama/x is restricted."), {"access is restricted", "hf auth login"}));
+  CHECK(HasAll(error(R"({"error":"Repository not found"})"), {"holds a server's error"}));
+  CHECK(HasAll(error(std::string_view("GGUF\3\0\0\0", 8)), {"kUnsupported ", "is a GGUF file"}));
+  CHECK(HasAll(error(std::string_view("PK\3\4\0\0", 6)), {"kUnsupported ", "is a zip archive"}));
+}
 
 TEST_CASE("a file that holds no object") {
   const Fields list("[1, 2]");

@@ -1,45 +1,25 @@
 #include "models/mapped_file.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "models/regular_file.h"
 
 namespace triforce {
-namespace {
-
-[[noreturn]] void Fail(const std::string& path, const char* what) {
-  throw Error(ErrorKind::kIo, path, fmt::format("{}: {}", what, std::strerror(errno)));
-}
-
-// Closes a file descriptor at the end of a scope.
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
-}  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: a pipe is refused, not waited for. It changes nothing for a file.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) Fail(path, "cannot be opened");
-  struct stat status;
-  if (::fstat(file.fd, &status) != 0) Fail(path, "cannot be examined");
-  if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kIo, path, "is no regular file");
-  if (status.st_size == 0) throw Error(ErrorKind::kInvalidInput, path, "is empty");
-  void* data = ::mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (data == MAP_FAILED) Fail(path, "cannot be mapped");
-  bytes_ = {static_cast<const std::byte*>(data), static_cast<size_t>(status.st_size)};
+  const RegularFile file(path);
+  if (file.bytes() == 0) throw Error(ErrorKind::kInvalidInput, path, "is empty");
+  void* data = ::mmap(nullptr, file.bytes(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (data == MAP_FAILED) {
+    throw Error(ErrorKind::kIo, path, fmt::format("cannot be mapped: {}", std::strerror(errno)));
+  }
+  bytes_ = {static_cast<const std::byte*>(data), static_cast<size_t>(file.bytes())};
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

@@ -12,7 +12,7 @@ namespace triforce {
 
 class MappedFile {
  public:
-  // Throws Error (kIo) with the system's reason; kInvalidInput for an empty file.
+  // Throws Error: as RegularFile does (regular_file.h); kInvalidInput for an empty file.
   explicit MappedFile(const std::string& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) = delete;

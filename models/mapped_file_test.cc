@@ -30,13 +30,13 @@ TEST_CASE("what cannot be mapped is named, with the reason") {
   const ScratchDirectory directory;
   const auto error = [](const std::string& path) { return ErrorOf([&] { MappedFile file(path); }); };
   CHECK(HasAll(error(directory.path() + "/none"), {"kIo ", directory.path() + "/none: ", "No such file or directory"}));
-  CHECK(HasAll(error(directory.path()), {"kIo ", directory.path(), "is no regular file"}));
+  CHECK(HasAll(error(directory.path()), {"kIo ", directory.path(), "is a directory, expected a file"}));
   const std::string empty = directory.Write("empty", "");
   CHECK(error(empty) == "kInvalidInput " + empty + ": is empty");
   // A pipe without a writer would make open() wait for ever.
   const std::string pipe = directory.path() + "/pipe";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(HasAll(error(pipe), {"kIo ", pipe, "is no regular file"}));
+  CHECK(HasAll(error(pipe), {"kIo ", pipe, "is a pipe, expected a regular file"}));
 }
 
 }  // namespace

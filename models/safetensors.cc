@@ -10,6 +10,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/error.h"
+#include "models/foreign_file.h"
 #include "models/json_file.h"
 
 namespace triforce {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
 constexpr uint64_t kLengthBytes = 8;
+constexpr size_t kForeignBytes = 512;
 
 struct TypeInfo {
   const char* name;
@@ -51,12 +53,6 @@ constexpr TypeInfo kTypes[] = {
 
 int64_t Elements(std::span<const int64_t> shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
-
-// Values of one line of an error; hostile ones may be long.
-std::string Shown(const nlohmann::json& value) {
-  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
-  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
 }
 
 // The header of one file, while it is read.
@@ -164,6 +160,7 @@ std::string ShapeString(std::span<const int64_t> shape) {
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
   const std::span<const std::byte> bytes = file_.bytes();
+  RefuseForeignFile(path, {reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kForeignBytes)});
   if (bytes.size() < kLengthBytes) {
     throw Error(ErrorKind::kInvalidInput, path,
                 fmt::format("has {} bytes, expected at least {}", bytes.size(), kLengthBytes));

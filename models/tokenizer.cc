@@ -4,18 +4,22 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
+#include "models/added_tokens.h"
+#include "models/foreign_file.h"
 #include "models/json_file.h"
+#include "models/regular_file.h"
 
 namespace triforce {
 namespace fs = std::filesystem;
 
 struct Tokenizer::Impl {
   sentencepiece::SentencePieceProcessor processor;
+  std::map<TokenId, AddedToken> added;
 };
 
 namespace {
@@ -25,35 +29,40 @@ constexpr std::string_view kSpace = "\xe2\x96\x81";  // U+2581, sentencepiece's 
 using sentencepiece::SentencePieceProcessor;
 
 // The id that `key` ("bos_token") names, as a string or as an object with the string for "content": a piece, or a token
-// that tokenizer_config.json adds to them.
+// that is added to them.
 std::optional<TokenId> SpecialToken(const JsonObject& rules, const std::string& key,
-                                    const SentencePieceProcessor& processor) {
+                                    const SentencePieceProcessor& processor,
+                                    const std::map<TokenId, AddedToken>& added) {
   if (!rules.Has(key)) return std::nullopt;
   const bool object = rules.json().at(key).is_object();
   const std::string text = object ? rules.Object(key).String("content") : rules.String(key);
   const int id = processor.PieceToId(text);
   if (processor.IdToPiece(id) == text) return TokenId{id};
-  if (rules.Has("added_tokens_decoder")) {
-    const JsonObject added = rules.Object("added_tokens_decoder");
-    for (const auto& [number, token] : added.json().items()) {
-      int32_t value = 0;
-      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
-      const bool is_number = error == std::errc() && end == number.data() + number.size() && value >= 0;
-      if (is_number && token.is_object() && token.value("content", nlohmann::json()) == text) return TokenId{value};
-    }
+  for (const auto& [added_id, token] : added) {
+    if (token.text == text) return added_id;
   }
   rules.Fail(key, "a piece of tokenizer.model or one of added_tokens_decoder");
 }
 
-// A token that is put around every text has to exist, and to be the one that the model was made with.
-void CheckAdded(const char* name, bool added, std::optional<TokenId> id, const std::vector<TokenId>& of_model,
-                const std::string& path) {
-  if (!added) return;
+// Throws where a token that is put around every text is none of the model's.
+void CheckAdded(const char* name, std::optional<TokenId> id, int64_t vocab, const std::string& path) {
   if (!id) throw Error(ErrorKind::kInvalidInput, path, fmt::format("found no {} token, expected one to add", name));
-  if (of_model.empty() || std::find(of_model.begin(), of_model.end(), *id) != of_model.end()) return;
+  if (ToInt(*id) < vocab) return;
   throw Error(ErrorKind::kInvalidInput, path,
-              fmt::format("found {} token {}, expected {}, config.json's {}_token_id", name, ToInt(*id),
-                          ToInt(of_model.front()), name));
+              fmt::format("found {} token {}, expected one of config.json's vocab_size, {}", name, ToInt(*id), vocab));
+}
+
+// Throws where `bytes` are known to be something else.
+void RefuseOtherTokenizer(const std::string& path, const std::string& bytes) {
+  constexpr const char* kIds = "Prompts can be given as token ids with --ids.";
+  RefuseForeignFile(path, bytes);
+  if (IsTiktoken(bytes)) {
+    throw Error(ErrorKind::kUnsupported, path, "is a tiktoken vocabulary, as Llama 3's is, expected sentencepiece's",
+                kIds);
+  }
+  if (bytes.starts_with('{')) {
+    throw Error(ErrorKind::kUnsupported, path, "is JSON, as tokenizer.json is, expected a sentencepiece model", kIds);
+  }
 }
 
 // What the processor does with spaces at the front, seen from outside: its specification is not part of its interface.
@@ -76,22 +85,22 @@ Tokenizer::LeadingSpaces ProbeLeadingSpaces(const SentencePieceProcessor& proces
 }  // namespace
 
 bool Tokenizer::Exists(const std::string& directory) {
-  std::error_code status;
-  return fs::exists(fs::path(directory) / "tokenizer.model", status);
+  return FileExists((fs::path(directory) / "tokenizer.model").string());
 }
 
 Tokenizer::Tokenizer(const std::string& directory, const ModelConfig& config) : impl_(std::make_unique<Impl>()) {
   const std::string path = (fs::path(directory) / "tokenizer.model").string();
-  std::error_code status;
   if (!Exists(directory)) {
-    if (fs::exists(fs::path(directory) / "tokenizer.json", status)) {
+    if (FileExists((fs::path(directory) / "tokenizer.json").string())) {
       throw Error(ErrorKind::kUnsupported, directory, "holds tokenizer.json, expected a sentencepiece tokenizer.model",
                   "Prompts can be given as token ids with --ids.");
     }
     throw Error(ErrorKind::kIo, path, "does not exist", "Prompts can be given as token ids with --ids.");
   }
   auto& processor = impl_->processor;
-  const auto loaded = processor.LoadFromSerializedProto(ReadFile(path));
+  const std::string bytes = ReadRegularFile(path, kMaxJsonFileBytes);
+  RefuseOtherTokenizer(path, bytes);
+  const auto loaded = processor.LoadFromSerializedProto(bytes);
   if (!loaded.ok()) {
     throw Error(ErrorKind::kInvalidInput, path, fmt::format("found no sentencepiece model: {}", loaded.ToString()));
   }
@@ -102,10 +111,21 @@ Tokenizer::Tokenizer(const std::string& directory, const ModelConfig& config) : 
   leading_spaces_ = ProbeLeadingSpaces(processor);
   if (processor.bos_id() >= 0) bos_ = TokenId{processor.bos_id()};
   if (processor.eos_id() >= 0) eos_ = TokenId{processor.eos_id()};
-  const fs::path rules_path = fs::path(directory) / "tokenizer_config.json";
-  if (fs::exists(rules_path, status)) ReadRules(JsonObject::FromFile(rules_path.string()));
-  CheckAdded("bos", add_bos_, bos_, config.bos ? std::vector{*config.bos} : std::vector<TokenId>(), path);
-  CheckAdded("eos", add_eos_, eos_, config.eos, path);
+  impl_->added = ReadAddedTokens(directory);
+  const std::string rules_path = (fs::path(directory) / "tokenizer_config.json").string();
+  if (FileExists(rules_path)) ReadRules(JsonObject::FromFile(rules_path));
+  if (add_bos_) CheckAdded("bos", bos_, config.vocab, path);
+  if (add_eos_) CheckAdded("eos", eos_, config.vocab, path);
+  if (add_bos_ && config.bos) NoteDifference(path, "bos", *bos_, {*config.bos});
+  if (add_eos_) NoteDifference(path, "eos", *eos_, config.eos);
+}
+
+// As in transformers, the tokenizer says what is put around a text, and config.json's ids are not looked at for it.
+void Tokenizer::NoteDifference(const std::string& path, const char* name, TokenId id,
+                               const std::vector<TokenId>& of_model) {
+  if (of_model.empty() || std::find(of_model.begin(), of_model.end(), id) != of_model.end()) return;
+  notes_.push_back(fmt::format("{}: {} is token {}, and in config.json {}: the tokenizer's is put around texts", path,
+                               name, ToInt(id), ToInt(of_model.front())));
 }
 
 void Tokenizer::ReadRules(const JsonObject& rules) {
@@ -114,8 +134,8 @@ void Tokenizer::ReadRules(const JsonObject& rules) {
   if (!rules.Bool("add_prefix_space", true)) {
     throw Error(ErrorKind::kUnsupported, rules.where() + ": add_prefix_space", "found false, expected true");
   }
-  if (const auto bos = SpecialToken(rules, "bos_token", impl_->processor)) bos_ = bos;
-  if (const auto eos = SpecialToken(rules, "eos_token", impl_->processor)) eos_ = eos;
+  if (const auto bos = SpecialToken(rules, "bos_token", impl_->processor, impl_->added)) bos_ = bos;
+  if (const auto eos = SpecialToken(rules, "eos_token", impl_->processor, impl_->added)) eos_ = eos;
 }
 
 Tokenizer::~Tokenizer() = default;
@@ -158,7 +178,12 @@ Tokenizer::Piece Tokenizer::PieceOf(TokenId token) const {
   using Kind = Piece::Kind;
   const int id = ToInt(token);
   const auto& processor = impl_->processor;
-  if (id < 0 || id >= pieces()) return {};
+  if (id < 0) return {};
+  if (id >= pieces()) {
+    const auto added = impl_->added.find(token);
+    if (added == impl_->added.end()) return {};
+    return added->second.special ? Piece{.kind = Kind::kControl} : Piece{Kind::kText, added->second.text};
+  }
   if (processor.IsControl(id)) return {.kind = Kind::kControl};
   const std::string& piece = processor.IdToPiece(id);
   if (processor.IsByte(id)) {  // "<0xE2>"

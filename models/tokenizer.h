@@ -1,6 +1,7 @@
 // Tokenizer: text to tokens and back, by a sentencepiece tokenizer.model, with the rules of tokenizer_config.json.
 //
-// Text is text: "<s>" in a prompt is three characters and not BOS (transformers' tokenizer would take it for BOS).
+// Text is text: "<s>" in a prompt is three characters and not BOS (transformers' tokenizer would take it for BOS), and
+// "<|im_start|>" twelve. The other way round, tokens that a model adds to tokenizer.model (added_tokens.h) have a text.
 // Thread-safe once made. Streaming back to text: detokenizer.h.
 #pragma once
 
@@ -30,6 +31,8 @@ class Tokenizer {
   int64_t pieces() const;
   bool adds_bos() const { return add_bos_; }
   bool adds_eos() const { return add_eos_; }
+  // What a person should know of how it differs from config.json, a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   // The tokens of `text`, with BOS and EOS as tokenizer_config.json says. Throws Error (kInvalidInput) with the byte
   // offset where `text` is not UTF-8.
@@ -37,13 +40,13 @@ class Tokenizer {
   // The same without BOS and EOS.
   std::vector<TokenId> EncodeText(std::string_view text, const std::string& source = "prompt") const;
 
-  // The text of all of `tokens` at once, as sentencepiece has it.
+  // The text of all of `tokens` at once, as sentencepiece has it; tokens that are added to its pieces have none here.
   std::string Decode(const std::vector<TokenId>& tokens) const;
 
   // What one token stands for.
   struct Piece {
     enum class Kind {
-      kNothing,  // past the pieces: a model's vocabulary may be padded
+      kNothing,  // past pieces and added tokens: a model's vocabulary may be padded
       kControl,  // BOS, EOS and the like: no text, but a byte sequence ends here
       kText,
       kByte,  // `text` is one byte, of a character that may need more of them
@@ -63,6 +66,7 @@ class Tokenizer {
   struct Impl;
 
   void ReadRules(const JsonObject& rules);
+  void NoteDifference(const std::string& path, const char* name, TokenId id, const std::vector<TokenId>& of_model);
 
   std::unique_ptr<Impl> impl_;  // keeps sentencepiece out of this header
   LeadingSpaces leading_spaces_ = LeadingSpaces::kKeep;
@@ -70,6 +74,7 @@ class Tokenizer {
   bool add_eos_ = false;
   std::optional<TokenId> bos_;
   std::optional<TokenId> eos_;
+  std::vector<std::string> notes_;
 };
 
 // The offset of the first byte that is not part of valid UTF-8 (no surrogates, nothing overlong), if there is one.

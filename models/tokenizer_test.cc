@@ -102,13 +102,74 @@ TEST_CASE("text that is not UTF-8 is refused with the offset of its first such b
 TEST_CASE("a tokenizer that disagrees with the model") {
   CHECK(HasAll(Directory(nullptr).Error(Model(4000)),
                {"kInvalidInput ", "/tokenizer.model: found 4096 pieces, expected at most 4000"}));
+  // Without a place in the model's embedding, BOS cannot be put before a text.
+  const Json far = {{"bos_token", "<far>"}, {"added_tokens_decoder", {{"4096", {{"content", "<far>"}}}}}};
+  CHECK(HasAll(Directory(far).Error(), {"kInvalidInput ", "/tokenizer.model: found bos token 4096", "4096"}));
+  CHECK(Directory(far).Error(Model(4097)) == "no error");
+}
+
+TEST_CASE("JackFram/llama-68m, with BOS 0 in config.json and 1 in the tokenizer: the tokenizer's is taken, and told") {
   ModelConfig other = Model();
-  other.bos = TokenId{5};
-  CHECK(HasAll(Directory(nullptr).Error(other),
-               {"kInvalidInput ", "/tokenizer.model: ", "1, expected 5", "bos_token_id"}));
-  CHECK(Directory(Json{{"add_bos_token", false}}).Error(other) == "no error");
+  other.bos = TokenId{0};
+  const Tokenizer tokenizer = Directory(nullptr).Read(other);
+  CHECK(tokenizer.Encode("a").front() == TokenId{1});
+  REQUIRE(tokenizer.notes().size() == 1);
+  CHECK(HasAll(tokenizer.notes()[0], {"/tokenizer.model: bos is token 1, and in config.json 0: the tokenizer's is"}));
+  // Nothing is told where nothing is put around a text, where both agree, or where config.json does not say.
+  CHECK(Directory(Json{{"add_bos_token", false}}).Read(other).notes().empty());
+  CHECK(Directory(nullptr).Read().notes().empty());
   other.bos.reset();
-  CHECK(Directory(nullptr).Error(other) == "no error");
+  CHECK(Directory(nullptr).Read(other).notes().empty());
+  // EOS the same, where the tokenizer adds one.
+  other.eos = {TokenId{7}, TokenId{8}};
+  CHECK(Directory(nullptr).Read(other).notes().empty());
+  const Tokenizer with_eos = Directory(Json{{"add_eos_token", true}}).Read(other);
+  CHECK(with_eos.Encode("a").back() == TokenId{2});
+  REQUIRE(with_eos.notes().size() == 1);
+  CHECK(HasAll(with_eos.notes()[0], {"eos is token 2, and in config.json 7"}));
+  other.eos.push_back(TokenId{2});
+  CHECK(Directory(Json{{"add_eos_token", true}}).Read(other).notes().empty());
+}
+
+TEST_CASE("tokens added to the pieces have their text, unless they are special") {
+  using Kind = Tokenizer::Piece::Kind;
+  const auto added = [](const char* text, bool special) { return Json{{"content", text}, {"special", special}}; };
+  const auto check = [](const Tokenizer& tokenizer, int32_t id, Kind kind, const std::string& text = "") {
+    CAPTURE(id);
+    const Tokenizer::Piece piece = tokenizer.PieceOf(TokenId{id});
+    CHECK(piece.kind == kind);
+    CHECK(piece.text == text);
+    CHECK_FALSE(piece.may_begin_text);
+  };
+  const Json decoder = {{"1", added("<s>", true)},           {"4096", added("<|im_start|>", false)},
+                        {"4097", added("<|im_end|>", true)}, {"4098", added(" spaced ", false)},
+                        {"4099", added("<pad>", false)},     {"4100", added("<tool>", false)}};
+  const Json rules = {{"added_tokens_decoder", decoder},
+                      {"pad_token", "<pad>"},
+                      {"additional_special_tokens", {{{"content", "<tool>"}}}}};
+  const Tokenizer tokenizer = Directory(rules).Read(Model(5000));
+  check(tokenizer, 4096, Kind::kText, "<|im_start|>");
+  check(tokenizer, 4097, Kind::kControl);
+  check(tokenizer, 4098, Kind::kText, " spaced ");
+  check(tokenizer, 4099, Kind::kControl);  // named as a special token's
+  check(tokenizer, 4100, Kind::kControl);
+  check(tokenizer, 4101, Kind::kNothing);
+  check(tokenizer, 1, Kind::kControl);
+  CHECK(tokenizer.EncodeText("<|im_start|>").size() > 1);  // typed, it is letters
+
+  // The older files: added_tokens.json and special_tokens_map.json.
+  const ScratchDirectory older;
+  older.Write("tokenizer.model", ReadFile(std::string(kDemo) + "/tokenizer.model"));
+  older.Write("added_tokens.json", R"({"<|im_start|>": 4096, "<|im_end|>": 4097, "<s>": 1})");
+  older.Write("special_tokens_map.json", R"({"eos_token": {"content": "<|im_end|>"}})");
+  const Tokenizer old(older.path(), Model(5000));
+  check(old, 4096, Kind::kText, "<|im_start|>");
+  check(old, 4097, Kind::kControl);
+  older.Write("added_tokens.json", R"({"<|im_start|>": -1})");
+  CHECK(HasAll(ErrorOf([&] { Tokenizer(older.path(), Model(5000)); }), {"added_tokens.json: <|im_start|>: found -1"}));
+  CHECK(HasAll(Directory(Json{{"added_tokens_decoder", {{"x", added("a", true)}}}}).Error(),
+               {"added_tokens_decoder: x: ", "expected an id"}));
+  CHECK(HasAll(Directory(Json{{"added_tokens_decoder", {{"4096", "a"}}}}).Error(), {"4096: found \"a\", expected an"}));
 }
 
 TEST_CASE("rules that make no sense") {
@@ -130,6 +191,18 @@ TEST_CASE("files that are missing, empty or cut short") {
   directory.Write("tokenizer.model", "");
   CHECK(Tokenizer::Exists(directory.path()));
   CHECK(HasAll(error(), {"kInvalidInput ", "/tokenizer.model: "}));
+  directory.Write("tokenizer.model", "IQ== 0\nIg== 1\nIw== 2\n");
+  CHECK(HasAll(error(), {"kUnsupported ", "/tokenizer.model: is a tiktoken vocabulary, as Llama 3's is", "--ids"}));
+  directory.Write("tokenizer.model", "{\n  \"version\": \"1.0\"");
+  CHECK(HasAll(error(), {"kUnsupported ", "is JSON, as tokenizer.json is", "--ids"}));
+  directory.Write("tokenizer.model", "version https://git-lfs.github.com/spec/v1\noid sha256:9b\nsize 499723\n");
+  CHECK(HasAll(error(), {"kInvalidInput ", "/tokenizer.model: is a Git LFS pointer"}));
+  directory.Write("tokenizer.model", "<!doctype html>\n<html>");
+  CHECK(HasAll(error(), {"kInvalidInput ", "/tokenizer.model: is a web page (HTML)"}));
+  for (const std::string text : {"wor 1\n", "a-b= 1\n", "IQ== \n", "IQ== x\n", "IQ==\n"}) {  // none of tiktoken's
+    directory.Write("tokenizer.model", text);
+    CHECK(HasAll(error(), {"kInvalidInput ", "found no sentencepiece model"}));
+  }
   const std::string whole = ReadFile(std::string(kDemo) + "/tokenizer.model");
   directory.Write("tokenizer.model", whole.substr(0, whole.size() / 2));
   CHECK(HasAll(error(), {"kInvalidInput ", "/tokenizer.model: "}));

@@ -2,16 +2,19 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "kernels/core/error.h"
 #include "models/output_file.h"
 #include "models/safetensors.h"
+#include "runtime/sampling_options.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -29,6 +32,10 @@ struct EvalFlags {
   std::string stats_json;
 };
 
+bool AllFinite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
 // -log of the probability that softmax(logits) gives to `token`, in nats.
 double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
   double max = -INFINITY, sum = 0;
@@ -40,9 +47,14 @@ double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
 int Run(const EvalFlags& flags, std::stop_token stop) {
   const ModelConfig config = ReadModelConfig(flags.model.model);
   SayLabels(LabelsOf(flags.model));
-  const auto tokenizer = OpenTokenizer(flags.model, config, !flags.input.is_text());
+  // Ids need no tokenizer, and no text is put out.
+  const auto tokenizer = flags.input.is_text() ? OpenTokenizer(flags.model, config, /*ids_given=*/false) : nullptr;
   const Input input = ReadInput(flags.input, tokenizer.get(), config, stop);
   const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  if (tokens < 2) {
+    throw Error(ErrorKind::kInvalidInput, flags.input.file.value_or(flags.input.ids.value_or("prompt")),
+                "has 1 token, expected 2 or more: each is judged by what the ones before it predict");
+  }
   const int64_t context = ContextTokens(flags.model, config, tokens, 0);
   if (!flags.logits_out.empty() || !flags.stats_json.empty() || !flags.model.trace.empty()) OutlastOutput();
   std::optional<SafetensorsWriter> writer;
@@ -58,6 +70,7 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   int64_t done = 0;
   const auto take = [&](const TensorView& logits, int64_t first) {
     const std::span<const float> values(logits.as<float>(), logits.elements());
+    if (!AllFinite(values)) ThrowNotFinite();
     if (writer) writer->Append(values);
     for (int64_t row = 0; row < logits.dim(0) && first + row + 1 < tokens; ++row) {
       nll_sum += NegativeLogLikelihood(values.subspan(row * config.vocab, config.vocab), input.tokens[first + row + 1]);
@@ -73,7 +86,7 @@ int Run(const EvalFlags& flags, std::stop_token stop) {
   if (done < tokens) throw Interrupted{};
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (writer) writer->Finish();
-  const double nll = tokens > 1 ? nll_sum / static_cast<double>(tokens - 1) : 0;
+  const double nll = nll_sum / static_cast<double>(tokens - 1);
   Print("tokens {}\nnegative log-likelihood {:.6f} nats per token\nperplexity {:.4f}\n", tokens, nll, std::exp(nll));
   Say("eval: {} tokens in {:.2f} s, {:.1f} tokens/s\n", tokens, seconds, static_cast<double>(tokens) / seconds);
   if (stats_file) {

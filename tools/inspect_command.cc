@@ -2,12 +2,14 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "kernels/core/bytes.h"
+#include "kernels/core/error.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/rope_frequencies.h"
@@ -24,6 +26,18 @@ struct InspectFlags {
   bool json = false;
   bool tensors = false;
 };
+
+// The rest of the model can be looked at where the tokenizer cannot be read.
+nlohmann::json DescribeTokenizer(const std::string& directory, const ModelConfig& config) {
+  try {
+    const Tokenizer tokenizer(directory, config);
+    for (const std::string& note : tokenizer.notes()) fmt::print(stderr, "{}\n", note);
+    return {{"pieces", tokenizer.pieces()}, {"adds_bos", tokenizer.adds_bos()}, {"adds_eos", tokenizer.adds_eos()}};
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return {{"error", error.what()}};
+  }
+}
 
 nlohmann::json Describe(const std::string& directory) {
   const ModelConfig config = ReadModelConfig(directory);
@@ -64,18 +78,16 @@ nlohmann::json Describe(const std::string& directory) {
       {"kv_bytes_per_token_f16", config.kv_elements_per_token() * 2},
   };
   if (config.bos) out["bos"] = ToInt(*config.bos);
-  if (Tokenizer::Exists(directory)) {
-    const Tokenizer tokenizer(directory, config);
-    out["tokenizer"] = {
-        {"pieces", tokenizer.pieces()}, {"adds_bos", tokenizer.adds_bos()}, {"adds_eos", tokenizer.adds_eos()}};
-  }
+  if (Tokenizer::Exists(directory)) out["tokenizer"] = DescribeTokenizer(directory, config);
   return out;
 }
 
 void PrintTensors(const nlohmann::json& d) {
   for (const auto& tensor : d["tensors"]) {
+    // As JSON escapes it, without its quotes: a file may hold any name.
+    const std::string name = tensor["name"].dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     Print("{:6} {:18} {}\n", tensor["type"].get<std::string>(), tensor["shape"].dump(),
-          tensor["name"].get<std::string>());
+          name.substr(1, name.size() - 2));
   }
 }
 
@@ -99,10 +111,11 @@ void PrintTable(const std::string& directory, const nlohmann::json& d) {
   line("KV in f16",
        fmt::format("{} per token, {} at {} tokens", FormatBytes(per_token),
                    FormatBytes(per_token * d["max_positions"].get<int64_t>()), d["max_positions"].get<int64_t>()));
-  line("tokenizer", d.contains("tokenizer")
-                        ? fmt::format("sentencepiece, {} pieces, {}", d["tokenizer"]["pieces"].get<int64_t>(),
-                                      d["tokenizer"]["adds_bos"].get<bool>() ? "adds BOS" : "adds no BOS")
-                        : "none");
+  const bool readable = d.contains("tokenizer") && !d["tokenizer"].contains("error");
+  line("tokenizer", readable ? fmt::format("sentencepiece, {} pieces, {}", d["tokenizer"]["pieces"].get<int64_t>(),
+                                           d["tokenizer"]["adds_bos"].get<bool>() ? "adds BOS" : "adds no BOS")
+                    : d.contains("tokenizer") ? "cannot be read"
+                                              : "none");
 }
 
 }  // namespace
@@ -116,7 +129,8 @@ RunCommand AddInspectCommand(CLI::App& app) {
   return [flags](std::stop_token) {
     RequireModel(flags->model);
     const nlohmann::json description = Describe(flags->model.model);
-    flags->json ? Print("{}\n", description.dump(2)) : PrintTable(flags->model.model, description);
+    flags->json ? Print("{}\n", description.dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
+                : PrintTable(flags->model.model, description);
     if (flags->tensors && !flags->json) PrintTensors(description);
     return 0;
   };

@@ -12,6 +12,7 @@
 #include "models/output_file.h"
 #include "offload/plan_json.h"
 #include "runtime/random_weights.h"
+#include "tools/context_limit.h"
 #include "tools/flags.h"
 #include "tools/input_text.h"
 #include "tools/interrupt.h"
@@ -41,7 +42,8 @@ void SayPlan(const Engine& engine) {
 
 void AddModelFlags(CLI::App& app, ModelOptions& o) {
   app.add_option("-m,--model", o.model, "Hugging Face model directory (required)")->type_name("DIR");
-  app.add_option("-c,--ctx-size", o.ctx_size, "tokens that the KV cache holds; default: as many as needed")
+  app.add_option("-c,--ctx-size", o.ctx_size,
+                 "tokens that the KV cache holds; default: as many as needed, up to max_position_embeddings")
       ->transform(TokenCount(0));
   app.add_option("-t,--threads", o.threads, "threads; default: one per core")->transform(WholeNumber(0, kMostThreads));
   app.add_option("--kv-type", o.kv_type, "type of the KV cache: f16, bf16 or f32")
@@ -83,7 +85,9 @@ void RequireModel(const ModelOptions& options) {
 ModelSource SourceOf(const ModelOptions& options) { return {options.model, options.shape}; }
 
 void AddInputFlags(CLI::App& app, InputOptions& o) {
-  app.add_option("-p,--prompt", o.prompt, "text")->group(kInputGroup)->type_name("TEXT");
+  app.add_option("-p,--prompt", o.prompt, "text; <s> or <|im_start|> in it are letters, and no special tokens")
+      ->group(kInputGroup)
+      ->type_name("TEXT");
   app.add_option("-f,--file", o.file, "file with the text; - for stdin")->group(kInputGroup)->type_name("FILE");
   app.add_option("--ids", o.ids, "file with a JSON list of token ids, instead of text")
       ->group(kInputGroup)
@@ -139,23 +143,37 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const Mode
     Say("{} has no tokenizer.model: ids only, no text\n", options.model);
     return nullptr;
   }
-  return std::make_unique<Tokenizer>(options.model, config);
+  try {
+    auto tokenizer = std::make_unique<Tokenizer>(options.model, config);
+    for (const std::string& note : tokenizer->notes()) Say("{}\n", note);
+    return tokenizer;
+  } catch (const Error& error) {
+    if (!ids_given) throw;
+    const std::string reason = error.what();  // its second line says what to do about a text
+    Say("{}: ids only, no text\n", reason.substr(0, reason.find('\n')));
+    return nullptr;
+  }
 }
 
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more) {
   const int64_t wanted = more < 0 ? config.max_positions : tokens + more;
   const int64_t context = options.ctx_size > 0 ? options.ctx_size : std::min(wanted, config.max_positions);
   if (tokens > context) {
+    std::string remedy = "Raise --ctx-size.";
+    if (options.ctx_size == 0) remedy = "That is the limit of the shape.";
+    if (options.ctx_size == 0 && options.shape.empty()) {
+      remedy = fmt::format("That is the model's max_position_embeddings; {}. -c (--ctx-size) goes beyond it.",
+                           DescribeScaling(config.rope));
+    }
     throw Error(ErrorKind::kInvalidInput, "prompt",
-                fmt::format("has {} tokens, the context {}; a prompt is not cut", tokens, context),
-                options.ctx_size > 0 ? fmt::format("Raise --ctx-size; the model's limit is {}.", config.max_positions)
-                                     : "That is the limit of the model.");
+                fmt::format("has {} tokens, the context {}; a prompt is not cut", tokens, context), remedy);
   }
   return context;
 }
 
 std::unique_ptr<Engine> LoadEngine(const ModelOptions& options, const RunRequest& request, std::stop_token stop) {
-  const ModelShape shape = ReadModelShape(SourceOf(options));
+  ModelShape shape = ReadModelShape(SourceOf(options));
+  ObeyContext(SourceOf(options), request.context_tokens, shape);
   PlanInput plan = MakePlanInput(options.plan, {.shape = shape,
                                                 .kv_type = *ParseFloatDType(options.kv_type),
                                                 .context_tokens = request.context_tokens,

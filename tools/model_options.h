@@ -75,12 +75,13 @@ std::vector<TokenId> IdsOf(const nlohmann::json& list, const std::string& where,
 Input ReadInput(const InputOptions& options, const Tokenizer* tokenizer, const ModelConfig& config,
                 std::stop_token stop);
 
-// The model's tokenizer; null, with the reason on stderr, where it has none and `ids_given` says that it can do
-// without. Throws Error; kUsage where the model has random weights, and no tokenizer, and ids are not given.
+// The model's tokenizer, with its notes on stderr; null, with the reason on stderr, where it has none, or none that can
+// be read, and `ids_given` says that it can do without. Throws Error; kUsage where the model has random weights, and no
+// tokenizer, and ids are not given.
 std::unique_ptr<Tokenizer> OpenTokenizer(const ModelOptions& options, const ModelConfig& config, bool ids_given);
 
-// The context for `tokens` and up to `more` others, by --ctx-size or as needed. Throws Error (kInvalidInput) where the
-// tokens alone are too many: a prompt is never cut.
+// The context for `tokens` and up to `more` others: as --ctx-size says, or else as needed, up to the model's
+// max_position_embeddings. Throws Error (kInvalidInput) where the tokens alone are too many: a prompt is never cut.
 int64_t ContextTokens(const ModelOptions& options, const ModelConfig& config, int64_t tokens, int64_t more);
 
 // Plans a run as `triforce plan` does, and loads the model, with a progress bar. Throws Interrupted where `stop` is

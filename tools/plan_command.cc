@@ -17,6 +17,7 @@
 #include "offload/plan_json.h"
 #include "runtime/model_shape.h"
 #include "tools/command.h"
+#include "tools/context_limit.h"
 #include "tools/number_flags.h"
 #include "tools/plan_options.h"
 #include "tools/plan_picture.h"
@@ -62,8 +63,9 @@ ModelShape ShapeFor(const Flags& flags) {
 
 int Run(const Flags& flags) {
   CheckDraft(flags.speculation, /*random_weights=*/true);  // a plan needs none
-  const ModelShape shape = ShapeFor(flags);
+  ModelShape shape = ShapeFor(flags);
   const int64_t context = flags.ctx_size > 0 ? flags.ctx_size : shape.max_positions;
+  ObeyContext({flags.model, flags.shape}, context, shape);
   PlanInput input = MakePlanInput(flags.plan, {.shape = shape,
                                                .kv_type = *ParseFloatDType(flags.kv_type),
                                                .context_tokens = context,

@@ -1,5 +1,9 @@
 // Bad input: exit code 1, a message that names the place, what was found and what was expected, and nothing half-made.
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <utility>
 
 #include "tests/cli/process.h"
 #include "tests/cli/test_files.h"
@@ -115,6 +119,81 @@ TEST_CASE("text needs a tokenizer, ids do not") {
       Run({"generate", "-m", kTinyModel, "--ids", folder.Write("ids.json", "[1, 2, 3]"), "-n", "2", "--temp", "0"});
   CHECK(result.exit_code == 0);
   CHECK(Contains(result.err, "tokenizer"));
+}
+
+TEST_CASE("--ids needs no tokenizer that can be read, nor one that fits") {
+  const std::string target = ReadText("models/demo/target/tokenizer.model");  // 4,096 pieces for a vocabulary of 320
+  const std::vector<std::pair<std::string, std::string>> tokenizers = {
+      {target, "found 4096 pieces, expected at most 320"},
+      {"IQ== 0\nIg== 1\n", "tiktoken"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:9b\n", "Git LFS pointer"},
+      {"<!doctype html>", "web page"},
+      {"", "no sentencepiece model"}};
+  for (const auto& [tokenizer, reason] : tokenizers) {
+    CAPTURE(reason);
+    const TemporaryFolder folder;
+    const std::string model = folder.CopyModel(kTinyModel);
+    folder.Write("model/tokenizer.model", tokenizer);
+    const TinyGolden golden = ReadTinyGolden(kTinyModel);
+    const std::string ids = folder.Write("ids.json", nlohmann::json(golden.input_ids).dump());
+    const std::vector<std::string> greedy =
+        Words("-n 4 --temp 0 --kv-type f32 --output-ids " + folder.Path("out.json"));
+    const Result result = Run(With({"generate", "-m", model, "--draft-model", model, "--ids", ids}, greedy));
+    CHECK(result.exit_code == 0);
+    CHECK(Contains(result.err, reason + (tokenizer == target ? ", config.json's vocab_size" : "")));
+    CHECK(Contains(result.err, ": ids only, no text\n"));
+    const std::vector<int64_t> expected(golden.greedy.begin(), golden.greedy.begin() + 4);
+    CHECK(ReadJson(folder.Path("out.json")) == nlohmann::json(expected));
+    if (tokenizer != target) continue;
+    const Result eval = Run({"eval", "-m", model, "--ids", ids});
+    CHECK(eval.exit_code == 0);
+    CHECK_FALSE(Contains(eval.err, "tokenizer"));
+    CHECK(Run({"inspect", "-m", model}).exit_code == 0);
+    CheckFails({"generate", "-m", model, "-p", "x"}, {"tokenizer.model", reason});  // text does need one
+  }
+}
+
+TEST_CASE("a pipe in place of a model's file is refused and not waited for") {
+  for (const char* name : {"config.json", "generation_config.json", "tokenizer.model", "tokenizer_config.json",
+                           "added_tokens.json", "model.safetensors"}) {
+    CAPTURE(name);
+    const TemporaryFolder folder;
+    const std::string model = folder.CopyModel(kDemoModel);
+    std::filesystem::remove(model + "/" + name);
+    if (std::string(name) == "added_tokens.json") std::filesystem::remove(model + "/tokenizer_config.json");
+    REQUIRE(::mkfifo((model + "/" + name).c_str(), 0600) == 0);
+    CheckFails({"generate", "-m", model, "-p", "x"}, {model + "/" + name + ": is a pipe, expected a regular file"});
+  }
+  const TemporaryFolder folder;
+  const std::string model = folder.CopyModel("tests/data/tiny/sharded");
+  const std::string index = model + "/model.safetensors.index.json";
+  std::filesystem::remove(index);
+  REQUIRE(::mkfifo(index.c_str(), 0600) == 0);
+  CheckFails({"generate", "-m", model, "--ids", folder.Write("ids.json", "[1]")}, {index + ": is a pipe"});
+}
+
+TEST_CASE("control characters of names and pieces are spelled out in messages") {
+  const TemporaryFolder folder;
+  const std::string model = folder.CopyModel("tests/data/tiny/sharded");
+  const std::string ids = folder.Write("ids.json", "[1, 2]");
+  const auto check = [&](const std::string& shard, const std::string& spelled) {
+    nlohmann::json index = ReadJson("tests/data/tiny/sharded/model.safetensors.index.json");
+    index["weight_map"]["lm_head.weight"] = shard;
+    folder.Write("model/model.safetensors.index.json", index.dump());
+    CheckFails({"generate", "-m", model, "--ids", ids}, {"/" + spelled + ": cannot be opened"});
+  };
+  check("a\nb", "a\\nb");
+  check("a\x1b[31mb", "a\\x1b[31mb");
+  check("a\rb\tc", "a\\rb\\tc");
+  check(
+      "a\x7f"
+      "b",
+      "a\\x7fb");
+  check(
+      "a\xc2\x9b"
+      "b\xc3\xa9",
+      "a\\xc2\\x9bb\xc3\xa9");  // a control character of C1; and a letter
+  CheckFails({"generate", "-m", "no\nsuch", "-p", "x"}, {"no\\nsuch: is no directory"});
 }
 
 TEST_CASE("too little memory: bytes needed and available") {

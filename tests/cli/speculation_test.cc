@@ -141,5 +141,27 @@ TEST_CASE("what cannot be is refused with its reason") {
           "looks at all keys");
 }
 
+TEST_CASE("JackFram/llama-68m, with BOS 0 and pad 1 in its files and BOS 1 in its tokenizer, drafts and generates") {
+  const TemporaryFolder folder;
+  const std::string draft = folder.CopyModel(kDraft);
+  nlohmann::json config = ReadJson(draft + "/config.json");
+  config["bos_token_id"] = 0;
+  config["pad_token_id"] = 1;
+  folder.Write("model/config.json", config.dump());
+  folder.Write("model/generation_config.json",
+               R"({"_from_model_config": true, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1})");
+  const auto generate = [](const std::vector<std::string>& more) {
+    const Result result = Run(With(Words("generate --temp 0 -n 8 -p Once"), more));
+    CAPTURE(result.err);
+    CHECK(result.exit_code == 0);
+    return result;
+  };
+  const Result plain = generate({"-m", kDraft}), alone = generate({"-m", draft});
+  CHECK(alone.out == plain.out);
+  CHECK(Contains(alone.err, "/tokenizer.model: bos is token 1, and in config.json 0: the tokenizer's is put around"));
+  CHECK_FALSE(Contains(plain.err, "config.json"));
+  CHECK(generate({"-m", kDemoModel, "-M", draft, "--spec", "draft"}).out == generate({"-m", kDemoModel}).out);
+}
+
 }  // namespace
 }  // namespace triforce

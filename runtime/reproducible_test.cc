@@ -13,8 +13,8 @@
 namespace triforce {
 namespace {
 
-constexpr int64_t kPrompt = 1250, kSteps = 60, kBudget = 128, kChunk = 32;
-const std::vector<const char*> kModes = {"hierarchy", "retrieval", "ngram+hierarchy", "draft"};
+constexpr int64_t kPrompt = 1250, kSteps = 60, kBudget = 256, kChunk = 32;
+const std::vector<const char*> kModes = {"hierarchy", "ngram+hierarchy"};
 
 const LongModel& Target() {
   static const LongModel model(kTiny);
@@ -43,7 +43,7 @@ SpeculationOptions Fixed(const char* mode) {
           .draft_gamma = plan.speculation.round.draft_gamma,
           .adapts = plan.speculation.rounds,
           .costs = plan.costs,
-          .retrieval = {.budget_tokens = kBudget, .reselect_tokens = 8, .by_text_alone = true},
+          .retrieval = {.budget_tokens = kBudget, .reselect_tokens = 32, .by_text_alone = true},
           .begins_with_pass = true};
 }
 
@@ -69,6 +69,9 @@ TEST_CASE("reproducible: a drawn text does not depend on where bytes lie, nor on
     rates.device_read_gbps *= factor;
     rates.op_us /= factor * factor;
   }
+  engines.emplace_back("fast passes behind a slow link", engines.back().second);
+  engines.back().second.plan.options.resident_kv_bytes = 0;
+  engines.back().second.plan.link_gbps = 0.2;
   engines.emplace_back("one thread", TinyEngine());
   engines.back().second.threads = 1;
   engines.emplace_back("three threads, KV on the host and on disk", engines.front().second);

@@ -20,8 +20,9 @@ uint64_t RandomSeed() {
 }  // namespace
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& f) {
-  app.add_option("-s,--seed", f.seed, "of the random numbers; default: another one in every run. The same one gives the same text on the same plan, and "
-                  "on other machines and batches with --reproducible")
+  app.add_option("-s,--seed", f.seed,
+                 "of the random numbers; default: another one in every run. The same one gives the same text on the "
+                 "same plan, and on other machines and batches with --reproducible")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--temp", f.temp, "temperature; 0: greedy");
   app.add_option("--top-k", f.top_k, "keep the k likeliest tokens; 0: all");

@@ -54,8 +54,8 @@ class KvStore {
   KvView Resident(int64_t layer) const;
   KvView Tail(int64_t layer) const;
   std::span<const StreamedEntries> Streamed(int64_t layer) const { return streamed_[layer]; }
-  // A stored entry that lies on the host.
-  const std::byte* HostEntry(int64_t layer, int64_t entry) const { return TransferOf(layer, entry, 1).host; }
+  // A stored entry that does not lie on the device.
+  Transfer StoredEntry(int64_t layer, int64_t entry) const { return TransferOf(layer, entry, 1); }
   // Entries of a layer that lie elsewhere, at `data` on the device.
   KvView EntriesAt(std::byte* data, int64_t first_entry, int64_t entries) const;
 

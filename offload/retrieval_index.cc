@@ -20,6 +20,15 @@ constexpr int64_t kRecentTokens = 64;
 // Last rows of a prompt whose attention is weighed.
 constexpr int64_t kWeighedRows = 32;
 
+// So many bytes of what lies on disk.
+Transfer PartOf(const Transfer& whole, int64_t offset, int64_t bytes) {
+  const int64_t begin = whole.disk_offset + offset, page = begin / DiskTier::kAlignmentBytes;
+  return {.purpose = Purpose::kGuests,
+          .bytes = bytes,
+          .disk_offset = page * DiskTier::kAlignmentBytes,
+          .skipped_bytes = begin - page * DiskTier::kAlignmentBytes};
+}
+
 }  // namespace
 
 RetrievalIndex::RetrievalIndex(Device& device, Link& link, const KvStore& store, const Plan& plan)
@@ -75,6 +84,12 @@ void RetrievalIndex::set_budget(int64_t tokens) {
   TF_CHECK(budget_chunks_ >= kLeastBudgetChunks && tokens <= plan_.input.options.budget_tokens, "{} tokens of {}",
            tokens, plan_.input.options.budget_tokens);
   budget_chunks_ = std::min(budget_chunks_, sizes_.budget_chunks);
+  selected_at_ = -1;
+}
+
+void RetrievalIndex::set_by_text_alone(bool on) {
+  by_text_alone_ = on;
+  first_scored_ = on ? store_.tokens() - 1 : 0;
   selected_at_ = -1;
 }
 
@@ -144,7 +159,8 @@ void RetrievalIndex::AddMeans(Lane& compute) {
   mean_chunks_ = complete;
 }
 
-RetrievalIndex::Range RetrievalIndex::OnDisk(int64_t layer) const {
+RetrievalIndex::Range RetrievalIndex::LeftOut(int64_t layer) const {
+  if (by_text_alone_) return {};
   const KvPlan& kv = plan_.layers[layer].kv;
   const int64_t block_chunks = kKvBlock / chunk_tokens_,
                 end = std::min(store_.tail_first_block() * block_chunks, complete_);
@@ -155,16 +171,16 @@ RetrievalIndex::Range RetrievalIndex::OnDisk(int64_t layer) const {
 void RetrievalIndex::AppendForced(int64_t layer, int64_t kv_head, int64_t first, int64_t recent) {
   const int64_t width = prompt_first_ + prompt_last_, ranked = store_.ranked_chunks();
   const int32_t* const places = host_places_.data() + (layer * kv_heads_ + kv_head) * width;
-  const Range on_disk = OnDisk(layer);
+  const Range left_out = LeftOut(layer);
   const size_t begin = host_forced_.size();
   const auto append = [&](int64_t chunk) {
-    if (chunk < on_disk.first || chunk >= on_disk.end) host_forced_.push_back(static_cast<int32_t>(chunk));
+    if (chunk < left_out.first || chunk >= left_out.end) host_forced_.push_back(static_cast<int32_t>(chunk));
   };
   for (int64_t i = 0; i < first; ++i) append(i < prompt_first_ ? places[i] : i);
   for (int64_t i = complete_ - recent; i < complete_; ++i) {
     append(i < ranked ? places[prompt_first_ + prompt_last_ - (ranked - i)] : i);
   }
-  // What is on disk cannot be fetched singly. Repetitions count once.
+  // Repetitions count once.
   const int32_t filler = begin < host_forced_.size() ? host_forced_[begin] : 0;
   host_forced_.resize(begin + first + recent, filler);
 }
@@ -172,8 +188,8 @@ void RetrievalIndex::AppendForced(int64_t layer, int64_t kv_head, int64_t first,
 int64_t RetrievalIndex::ChunksToChoose() const {
   int64_t most = budget_chunks_;
   for (int64_t layer = 0; layer < layers_; ++layer) {
-    const Range on_disk = OnDisk(layer);
-    most = std::min(most, complete_ - (on_disk.end - on_disk.first));
+    const Range left_out = LeftOut(layer);
+    most = std::min(most, complete_ - (left_out.end - left_out.first));
   }
   return most;
 }
@@ -231,7 +247,7 @@ void RetrievalIndex::Choose(Lane& compute, Middle middle) {
     Zero(compute, scores_);
   }
   for (int64_t layer = 0; layer < layers_; ++layer) {
-    const Range on_disk = OnDisk(layer);
+    const Range left_out = LeftOut(layer);
     if (scored) {
       ChunkShares(
           compute,
@@ -239,8 +255,8 @@ void RetrievalIndex::Choose(Lane& compute, Middle middle) {
     }
     ChunkSelect(compute, {.scores = middle == Middle::kHeavyHitters ? shares_[layer] : scores_,
                           .chunks = complete_,
-                          .out_first = on_disk.first,
-                          .out_end = on_disk.end,
+                          .out_first = left_out.first,
+                          .out_end = left_out.end,
                           .forced = OfLayer(forced_, layer, forced),
                           .selected = OfLayer(selected_, layer, chosen_)});
   }
@@ -310,13 +326,18 @@ void RetrievalIndex::Locate(Lane& compute) {
   compute.Synchronize();
   gathered_->Wait();
   pieces_.clear();
+  on_disk_.clear();
   for (int64_t layer = 0; layer < layers_; ++layer) {
     for (int64_t kv_head = 0; kv_head < kv_heads_; ++kv_head) LocateHead(layer, kv_head);
   }
   compute.Copy(lists_.data(), host_lists_.data(), lists_.bytes(), "lists");
-  if (pieces_.empty()) return;
-  link_.Gather(pieces_);
+  if (pieces_.empty() && on_disk_.empty()) return;
+  if (!pieces_.empty()) link_.Gather(pieces_);
   for (const CopyPiece& piece : pieces_) stats_.guest_bytes += piece.bytes;
+  for (const GuestOnDisk& piece : on_disk_) {
+    link_.ToDevice(piece.from, piece.to);
+    stats_.guest_bytes += piece.from.bytes;
+  }
   link_.lane().Record(*gathered_);
   compute.WaitFor(*gathered_);
 }
@@ -376,13 +397,16 @@ void RetrievalIndex::MoveGuests(int64_t layer, int64_t kv_head, const DeviceKv& 
 
 void RetrievalIndex::Fetch(int64_t layer, int64_t kv_head, const Guest& guest) {
   const int64_t position = guest.chunk * chunk_tokens_, bytes = chunk_tokens_ / kKeyTile * tile_bytes_;
-  const std::byte* const entry = store_.HostEntry(layer, position / kKvBlock * kv_heads_ + kv_head);
-  TF_CHECK(entry != nullptr, "chunk {} of layer {} is on disk", guest.chunk, layer);
-  const std::byte* const keys = entry + position % kKvBlock / kKeyTile * tile_bytes_;
+  const int64_t keys = position % kKvBlock / kKeyTile * tile_bytes_, values = plan_.kv_block_bytes() / 2;
+  const Transfer entry = store_.StoredEntry(layer, position / kKvBlock * kv_heads_ + kv_head);
   std::byte* const to = GuestTile(layer, kv_head, guest.slot);
-  const int64_t values = plan_.kv_block_bytes() / 2;
-  pieces_.push_back({to, keys, bytes});
-  pieces_.push_back({to + values, keys + values, bytes});
+  for (const int64_t half : {int64_t{0}, values}) {
+    if (entry.host != nullptr) {
+      pieces_.push_back({to + half, entry.host + keys + half, bytes});
+    } else {
+      on_disk_.push_back({PartOf(entry, keys + half, bytes), to + half});
+    }
+  }
 }
 
 bool RetrievalIndex::HoldsFor(int64_t rows) const {
@@ -434,7 +458,7 @@ void RetrievalIndex::Keep(Lane& compute, int64_t layer, const TensorView& q, int
 TensorView RetrievalIndex::KeptQueries(int64_t layer) const {
   const ModelShape& s = plan_.shard;
   const int64_t end = std::clamp<int64_t>(store_.tokens() - kept_first_, 0, kept_rows_);
-  const int64_t rows = std::min(end, kScoredRows);
+  const int64_t rows = std::min({end, kScoredRows, store_.tokens() - first_scored_});
   return queries_[layer].Slice(0, end - rows, end).Slice(1, 0, s.q_features()).SplitRows(s.heads, head_dim_);
 }
 

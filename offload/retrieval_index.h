@@ -61,6 +61,10 @@ class RetrievalIndex {
 
   // Chooses at most so many tokens from now on. REQUIRES: no more than the plan's budget; kLeastBudgetChunks at least.
   void set_budget(int64_t tokens);
+  // Whether what is chosen from now on follows from the text alone: then chunks on disk are chosen, too, and queries
+  // kept before the store's last token choose nothing. Otherwise chunks on disk are left out, since each takes reads of
+  // its own, and any queries that are there are used.
+  void set_by_text_alone(bool on);
 
   // Queues, behind a prompt: `means`, f32 [kv_heads, chunks, head_dim] in the order of the text, and `order`, as
   // ChunkRanking writes it, of the store's ranked chunks.
@@ -115,6 +119,12 @@ class RetrievalIndex {
     int32_t slot = 0;
   };
 
+  // Bytes of a chunk on disk, and where in the guest pool they go.
+  struct GuestOnDisk {
+    Transfer from;
+    std::byte* to = nullptr;
+  };
+
   // What the device has of a layer's KV.
   struct DeviceKv {
     KvView tail, resident;
@@ -127,7 +137,7 @@ class RetrievalIndex {
 
   void Cut(Arena& arena);
   int64_t Heads() const { return layers_ * kv_heads_; }
-  Range OnDisk(int64_t layer) const;  // chunks
+  Range LeftOut(int64_t layer) const;  // chunks: those on disk, unless they may be chosen
   int64_t ChunksToChoose() const;
   int64_t RecentChunks(Middle middle, int64_t first) const;
   void Zero(Lane& compute, const TensorView& t);
@@ -166,6 +176,8 @@ class RetrievalIndex {
   std::unique_ptr<Event> gathered_;  // of the copy lane
 
   int64_t budget_chunks_;
+  bool by_text_alone_ = false;
+  int64_t first_scored_ = 0;                    // position of the first token whose query may choose
   int64_t prompt_first_ = 0, prompt_last_ = 0;  // places that the prompt has
   bool places_on_host_ = true;
   int64_t mean_chunks_ = 0;           // whose means are there
@@ -187,6 +199,7 @@ class RetrievalIndex {
   std::vector<Guest> guests_after_;           // of one of them, while it is made
   std::vector<bool> slot_taken_;
   std::vector<CopyPiece> pieces_;
+  std::vector<GuestOnDisk> on_disk_;
   std::vector<float> zeros_;  // never written
   RetrievalStats stats_;
 };

@@ -1,7 +1,7 @@
 // RoundCosts: what the passes of a speculative round cost by a plan, and which round costs least per token.
 //
-// Pure functions of a plan and of the acceptance that is assumed or was measured: no clock is asked, so that a run that
-// follows them can be repeated.
+// Pure functions of a plan and of the acceptance that is assumed or was measured: no clock is asked. A run that follows
+// them repeats with the same plan; other limits or rates may give other rounds.
 #pragma once
 
 #include <algorithm>

@@ -46,7 +46,8 @@ std::span<std::byte> Stager::WriteSlot(int64_t number, int64_t bytes) const {
 }
 
 void Stager::Read(Lane& copy, const Transfer& from, std::byte* device_memory, const char* name) {
-  TF_CHECK(from.bytes <= slot_bytes_, "{} bytes", from.bytes);
+  const int64_t read_bytes = from.skipped_bytes + from.bytes;
+  TF_CHECK(read_bytes <= slot_bytes_, "{} bytes", read_bytes);
   int64_t number;
   {
     const std::lock_guard lock(mutex_);
@@ -55,7 +56,7 @@ void Stager::Read(Lane& copy, const Transfer& from, std::byte* device_memory, co
   }
   changed_.notify_all();
   copy.Call([](void* stager) { static_cast<Stager*>(stager)->AwaitRead(); }, this, "wait for staging");
-  copy.Copy(device_memory, ReadSlot(number, from.bytes).data(), from.bytes, name);
+  copy.Copy(device_memory, ReadSlot(number, read_bytes).data() + from.skipped_bytes, from.bytes, name);
   copy.Call([](void* stager) { static_cast<Stager*>(stager)->FreeRead(); }, this, nullptr);
 }
 
@@ -89,7 +90,8 @@ void Stager::ReadPieces(std::unique_lock<std::mutex>& lock) {
       if (piece.host != nullptr) {
         std::memcpy(ReadSlot(number, piece.bytes).data(), piece.host, piece.bytes);
       } else {
-        ticket = tier_->Start({.offset = piece.disk_offset, .memory = ReadSlot(number, Pages(piece.bytes))});
+        const int64_t bytes = Pages(piece.skipped_bytes + piece.bytes);
+        ticket = tier_->Start({.offset = piece.disk_offset, .memory = ReadSlot(number, bytes)});
       }
       lock.lock();
       tickets_.push_back(ticket);
@@ -141,7 +143,7 @@ void Stager::FreeRead() {
 }
 
 void Stager::Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name) {
-  TF_CHECK(to.bytes <= slot_bytes_, "{} bytes", to.bytes);
+  TF_CHECK(to.bytes <= slot_bytes_ && to.skipped_bytes == 0, "{} bytes behind {}", to.bytes, to.skipped_bytes);
   {
     const std::lock_guard lock(mutex_);
     writes_.push_back(to);

@@ -43,9 +43,10 @@ class Stager {
 
   int64_t slot_bytes() const { return slot_bytes_; }
 
-  // Queues: the bytes of `from` to `device_memory`. REQUIRES: they fit a slot.
+  // Queues: the bytes of `from` to `device_memory`. REQUIRES: they fit a slot, with those skipped before them.
   void Read(Lane& copy, const Transfer& from, std::byte* device_memory, const char* name);
-  // Queues: the bytes at `device_memory` to where `to` says. REQUIRES: they fit a slot.
+  // Queues: the bytes at `device_memory` to where `to` says. REQUIRES: they fit a slot, and
+  // none are skipped.
   void Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name);
   // Queues: all writes so far are where they belong.
   void FlushWrites(Lane& copy);

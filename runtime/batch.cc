@@ -80,7 +80,9 @@ class Sequence final : public Passes {
       const auto progress = [&](int64_t done, int64_t total) {
         if (options_.prefill_progress) options_.prefill_progress(number_, done, total);
       };
-      return session.Append(job_.prompt, progress, options_.stop);
+      const TensorView logits = session.Append(job_.prompt, progress, options_.stop);
+      if (!logits || !job_.options.speculation.begins_with_pass) return logits;
+      return session.AppendLastAgain(std::ssize(job_.prompt));
     }
     session.CopyFrom(*job_.copy_of);
     return session.AppendLastAgain(std::ssize(job_.prompt));

@@ -3,9 +3,11 @@
 //
 // Each sequence decodes as Generate does, on a fiber of its own, with its own session, caches, levels and random
 // numbers, and suspends itself where it wants a pass. When all wait, the passes of the lowest level that anyone waits
-// for run as one: draft passes before retrieval passes before verify passes, so that all verify together. A sequence's
-// bits do not depend on the others (CONTRIBUTING.md), so it says what it would say alone. Sequences finish and join
-// between passes.
+// for run as one: draft passes before retrieval passes before verify passes, so that all verify together. The bits of a
+// sequence's passes do not depend on the others (CONTRIBUTING.md). So greedily it says what it says alone, and drawn it
+// does where it runs the same rounds: where those are fixed, or adapt to what is accepted at costs that are given
+// (SpeculationOptions::costs). By the plan's own costs, which know the batch, they may be others, and the text another
+// of the same law. Sequences finish and join between passes.
 #pragma once
 
 #include <cstddef>

@@ -60,6 +60,9 @@ struct RetrievalOptions {
   Middle middle = Middle::kRetrieval;
   int64_t budget_tokens = 0;    // 0: the plan's, which is the most
   int64_t reselect_tokens = 1;  // chosen anew when so many tokens were accepted; 0: only where a selection cannot last
+  // What is chosen follows from the text alone: chunks on disk are chosen like any others, at the price of reading each
+  // singly; and of what the session had before, only the last token's query is looked at.
+  bool by_text_alone = false;
 };
 
 struct PeakBytes {

@@ -18,7 +18,8 @@ ReplayedLevel::ReplayedLevel(DeviceRounds* rounds, Session& session, Level& leve
 int64_t ReplayedLevel::RoundsWithRoom(int64_t most) const {
   const int64_t drafts = level_.gamma(), size = std::ssize(level_.tokens());
   if (drafts > kMostDraftGamma || (drafts > 0 && draft_ == nullptr) || size < 2) return 0;
-  return std::min({planned_, most, kMostReplayed / (drafts + 1), (session_.context_tokens() - size) / (drafts + 1)});
+  const int64_t room = std::min(session_.context_tokens(), longest_) - size;
+  return std::min({planned_, most, kMostReplayed / (drafts + 1), room / (drafts + 1)});
 }
 
 bool ReplayedLevel::Prepare(RoundsToRun& run) {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "runtime/device_rounds.h"
@@ -25,12 +26,17 @@ namespace triforce {
 class ReplayedLevel final : public Proposer {
  public:
   // `rounds`: null where nothing stays on the device. `level`: the middle one, above `bottom`, which drafts by `draft`,
-  // which `rounds` has; both may be null where there are no drafts. REQUIRES: the level hands out kMostReplayed at once.
+  // which `rounds` has; both may be null where there are no drafts. REQUIRES: the level hands out kMostReplayed at
+  // once.
   ReplayedLevel(DeviceRounds* rounds, Session& session, Level& level, DraftVerifier* draft, DraftProposer* bottom,
                 RoundTrace trace = {});
 
-  // From now on: so many rounds a call; 0: as Level does, until there are as many tokens as asked for.
-  void set_rounds(int64_t rounds) { planned_ = rounds; }
+  // From now on: so many rounds a call, but none that may make the sequence longer than `longest` tokens; 0: as Level
+  // does, until there are as many tokens as asked for.
+  void set_rounds(int64_t rounds, int64_t longest = std::numeric_limits<int64_t>::max()) {
+    planned_ = rounds;
+    longest_ = longest;
+  }
   // Calls so far whose rounds stayed on the device.
   int64_t replayed_calls() const { return replayed_calls_; }
 
@@ -51,6 +57,7 @@ class ReplayedLevel final : public Proposer {
   DraftProposer* const bottom_;
   const RoundTrace trace_;
   int64_t planned_ = 0;
+  int64_t longest_ = std::numeric_limits<int64_t>::max();
   int64_t replayed_calls_ = 0;
 };
 

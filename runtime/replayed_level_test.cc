@@ -319,5 +319,18 @@ TEST_CASE("drawn: whole runs, adapting ones too, are the same whether rounds are
   }
 }
 
+// Other sequences of a batch may need a longer one.
+TEST_CASE("drawn: the last rounds are planned by the tokens that are wanted, and not by the context's room") {
+  constexpr int64_t kPrompt = 50, kTokens = 10;
+  Engine engine(SimOptions(kOtherTiny, kPrompt + kTokens)), longer(SimOptions(kOtherTiny, kPrompt + kTokens + 100));
+  const std::vector<TokenId> prompt = Tokens(kPrompt, 320, 4);
+  const SpeculationOptions options{.mode = *ParseSpeculationMode("hierarchy"), .gamma = 12, .draft_gamma = 3};
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    CHECK(Generated(longer, prompt, kTokens, Drawn(seed), options).tokens ==
+          Generated(engine, prompt, kTokens, Drawn(seed), options).tokens);
+  }
+}
+
 }  // namespace
 }  // namespace triforce

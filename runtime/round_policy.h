@@ -1,8 +1,9 @@
 // RoundPolicy: which round comes next: by how many proposals, and through which levels, from the acceptance measured so
 // far and the plan's costs (offload/round_costs.h).
 //
-// A function of outcomes and plan, never of a clock, so that runs repeat. It looks at rounds that are over and at
-// nothing of the one to come, as exactness asks (DESIGN.md, "Levels").
+// A function of outcomes and costs, never of a clock. So a run repeats where its costs do: a plan's costs follow from
+// limits, measured rates and the batch, those of `--reproducible` from model and prompt (offload/reproducible_plan.h).
+// It looks at rounds that are over and at nothing of the one to come, as exactness asks (DESIGN.md, "Levels").
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace triforce {
 // The chance of acceptance by place, as far as rounds have shown it. What is older counts less.
 class AcceptanceEstimate {
  public:
-  // `assumed`: before anything was seen; outweighed by a few dozen tests.
+  // `assumed`: before anything was seen; outweighed by a dozen tests.
   explicit AcceptanceEstimate(const AcceptanceCurve& assumed);
 
   // What has happened in a round: so many proposals tested and accepted at each place.

@@ -205,6 +205,7 @@ void Session::EnableRetrieval(const RetrievalOptions& options) {
   impl_->retrieval_end = 0;
   impl_->index->set_budget(options.budget_tokens > 0 ? options.budget_tokens
                                                      : impl_->engine.plan.input.options.budget_tokens);
+  impl_->index->set_by_text_alone(options.by_text_alone);
 }
 
 void Session::Prefetch() {

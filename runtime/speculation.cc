@@ -39,13 +39,13 @@ enum Drawer : uint8_t { kFirstToken, kBottom, kMiddle, kTop };
 
 // A draft pass over a pass of the level above it, by the bytes that each reads: a run repeats, whatever rates were
 // measured before it. Over a pass of the full cache, which may stream, it counts for nothing.
-double DraftCost(const PlanInput& input, bool retrieval) {
+double DraftCost(const PlanInput& input, bool retrieval, int64_t budget_tokens) {
   if (!retrieval) return 0;
   const auto bytes = [&](const ModelShape& shape, int64_t tokens) {
     return static_cast<double>(shape.parameters() * SizeOf(shape.weight_type) +
                                tokens * shape.KvBytesPerToken(input.kv_type));
   };
-  return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, input.options.budget_tokens);
+  return bytes(input.draft->shape, input.draft->cache_tokens) / bytes(input.shape, budget_tokens);
 }
 
 // A row of spans, where there is a trace.
@@ -192,7 +192,8 @@ void Speculation::Build(std::vector<TokenId> tokens) {
   if (options_.mode.bottom == Bottom::kNgramDraft) {
     p.ngram_draft_proposer = std::make_unique<NgramDraftProposer>(
         *p.ngram_proposer, *p.draft_proposer, std::ssize(tokens),
-        NgramDraftOptions{.most = bottom_most, .draft_cost = DraftCost(engine_.plan().input, options_.mode.retrieval)});
+        NgramDraftOptions{.most = bottom_most,
+                          .draft_cost = DraftCost(engine_.plan().input, options_.mode.retrieval, BudgetTokens())});
   }
   if (options_.mode.retrieval) {
     session_.EnableRetrieval(options_.retrieval);
@@ -222,10 +223,15 @@ void Speculation::Build(std::vector<TokenId> tokens) {
                                                .number = kTop,
                                                .trace = trace("rounds", "verify pass")});
   if (options_.adapts) {
-    PassCosts costs = CostsOf(engine_.plan());
+    PassCosts costs = options_.costs ? *options_.costs : CostsOf(engine_.plan());
     costs.reselect_tokens = options_.retrieval.reselect_tokens;
     p.policy.emplace(*options_.adapts, std::move(costs), AssumedAcceptance(options_.mode, options_.assumed));
   }
+}
+
+int64_t Speculation::BudgetTokens() const {
+  const int64_t own = options_.retrieval.budget_tokens;
+  return own > 0 ? own : engine_.plan().input.options.budget_tokens;
 }
 
 Round Speculation::NextRound() const {
@@ -295,8 +301,9 @@ std::span<const GivenToken> Speculation::Next(int64_t most) {
   int64_t proposed = round.gamma, drawn = round.gamma;
   if (p.replayed_level != nullptr && round.retrieval && round.gamma > 0) {
     const int64_t rounds = std::min(PlannedRounds(round), most);
-    p.replayed_level->set_rounds(rounds);
-    const int64_t room = session_.context_tokens() - std::ssize(session_.tokens()) - 1;
+    // Also by what is still wanted: other sequences of a batch may have made the context longer than this one needs.
+    const int64_t size = std::ssize(session_.tokens()) + 1, room = std::min(most, session_.context_tokens() - size);
+    p.replayed_level->set_rounds(rounds, size + room);
     drawn = std::max(drawn, std::min({kMostReplayed, rounds * (round.draft_gamma + 1), room}));
     // Where nobody has said how many, all that the planned rounds bring.
     if (options_.adapts && !options_.adapts->gamma) proposed = std::min(most_gamma_, drawn);

@@ -51,7 +51,13 @@ struct SpeculationOptions {
   // gammas are what is expected of them.
   std::optional<RoundChoices> adapts = {};
   AcceptanceRates assumed = {};
+  // What passes cost, as rounds that adapt take it; nothing: what the engine's plan says, its limits and rates.
+  std::optional<PassCosts> costs = {};
   RetrievalOptions retrieval = {};
+  // The prompt's last token goes through the model once more before the first draw, as it does for every later sample
+  // of the prompt: on CUDA its bits are then those of decoding for all of them (GenerateBatch, and callers of
+  // Generate).
+  bool begins_with_pass = false;
   // Whether drafts and rounds of the middle level stay on the device (device_rounds.h) where it can capture work, one
   // sequence runs alone, and there are no penalties: as graphs that are replayed; not; or queued op by op, to compare
   // with.
@@ -104,6 +110,7 @@ class Speculation {
   struct Parts;
   void Build(std::vector<TokenId> tokens);
   Round NextRound() const;
+  int64_t BudgetTokens() const;  // of the retrieval cache
   // Whether rounds below the top level could stay on the device, as far as device and mode go.
   bool DeviceKnowsMode() const;
   // Whether a number of rounds of the middle level proposes, and not a number of tokens: where the device could take

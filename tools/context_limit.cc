@@ -2,9 +2,8 @@
 
 #include <fmt/core.h>
 
-#include <cstdio>
-
 #include "kernels/core/error.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 
@@ -19,10 +18,9 @@ void ObeyContext(const ModelSource& model, int64_t context_tokens, ModelShape& s
     throw Error(ErrorKind::kUsage, "--ctx-size",
                 fmt::format("found {}, expected at most {}", context_tokens, kMaxContextTokens));
   }
-  fmt::print(stderr,
-             "a context of {} tokens, as asked for, is more than max_position_embeddings, {}; {}: some models are "
-             "published with the length before scaling, others are not made for more\n",
-             context_tokens, shape.max_positions, DescribeScaling(ReadModelConfig(model).rope));
+  Say("a context of {} tokens, as asked for, is more than max_position_embeddings, {}; {}: some models are "
+      "published with the length before scaling, others are not made for more\n",
+      context_tokens, shape.max_positions, DescribeScaling(ReadModelConfig(model).rope));
   shape.max_positions = context_tokens;
 }
 

@@ -49,14 +49,14 @@ class BatchCommand {
                           .complete =
                               [&](PlanInput& plan) {
                                 plan.batch = std::min<int64_t>(flags_.batch, static_cast<int64_t>(jobs_.size()));
-                                chosen_ = ChooseSpeculation(flags_.speculation, plan);
+                                chosen_ = ChooseSpeculations(flags_.speculation, plan, PromptLengths());
                               },
                           .trace = trace.get()},
                          stop_);
-    for (BatchJob& job : jobs_) job.options.speculation = chosen_.options;
+    for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i].options.speculation = chosen_[i].options;
     if (flags_.model.verbose) {
       Say("{} prompts, {} side by side, context {}; speculation: {}\n", jobs_.size(), engine_->plan().input.batch,
-          context_, Describe(chosen_, engine_->plan()));
+          context_, Describe(chosen_.front(), engine_->plan()));
     }
     Decode();
     Report();
@@ -97,6 +97,12 @@ class BatchCommand {
     } catch (const Error& error) {
       throw Error(error.kind(), prompt.where, error.what());
     }
+  }
+
+  std::vector<int64_t> PromptLengths() const {
+    std::vector<int64_t> lengths;
+    for (const BatchJob& job : jobs_) lengths.push_back(std::ssize(job.prompt));
+    return lengths;
   }
 
   void Decode() {
@@ -189,7 +195,7 @@ class BatchCommand {
   int64_t context_ = 0, predict_ = 0;
   std::optional<OutputFile> ids_file_, stats_file_;
   std::unique_ptr<Engine> engine_;
-  ChosenSpeculation chosen_;
+  std::vector<ChosenSpeculation> chosen_;  // by job
   std::vector<BatchOutput> outputs_;
   double all_ms_ = 0;
 };

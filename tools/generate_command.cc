@@ -52,7 +52,7 @@ class GenerateRun {
                     .draft = DraftOf(flags_.speculation),
                     .complete =
                         [&](PlanInput& plan) {
-                          chosen_ = ChooseSpeculation(flags_.speculation, plan);
+                          chosen_ = ChooseSpeculations(flags_.speculation, plan, {&prompt_tokens_, 1}).at(0);
                           options_.speculation = chosen_.options;
                         },
                     .trace = trace.get()},
@@ -97,7 +97,9 @@ class GenerateRun {
 
   void GenerateSamples(TensorView logits) {
     for (int64_t k = 0; k < flags_.samples && !stop_.stop_requested(); ++k) {
-      if (k > 0) logits = session_->AppendLastAgain(prompt_tokens_);  // the prompt's KV is still there
+      if (k > 0 || options_.speculation.begins_with_pass) {
+        logits = session_->AppendLastAgain(prompt_tokens_);  // the prompt's KV is still there
+      }
       if (flags_.samples > 1)
         PrintText(fmt::format("{}=== sample {} of {} ===\n", k > 0 ? "\n" : "", k + 1, flags_.samples));
       options_.sequence = static_cast<uint32_t>(k);

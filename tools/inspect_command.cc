@@ -31,10 +31,10 @@ struct InspectFlags {
 nlohmann::json DescribeTokenizer(const std::string& directory, const ModelConfig& config) {
   try {
     const Tokenizer tokenizer(directory, config);
-    for (const std::string& note : tokenizer.notes()) fmt::print(stderr, "{}\n", note);
+    for (const std::string& note : tokenizer.notes()) Say("{}\n", note);
     return {{"pieces", tokenizer.pieces()}, {"adds_bos", tokenizer.adds_bos()}, {"adds_eos", tokenizer.adds_eos()}};
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    Say("{}\n", error.what());
     return {{"error", error.what()}};
   }
 }

@@ -22,7 +22,10 @@ uint64_t RandomSeed() {
 }  // namespace
 
 void AddSamplingFlags(CLI::App& app, SamplingFlags& f) {
-  app.add_option("-s,--seed", f.seed, "of the random numbers; default, and -1: another one in every run")
+  app.add_option(
+         "-s,--seed", f.seed,
+         "of the random numbers; default, and -1: another one in every run. The same one gives the same text on "
+         "the same plan, and on other machines and batches with --reproducible")
       ->transform(SeedNumber(RandomSeed));
   app.add_option("--temp", f.temp, "temperature; 0: greedy")->transform(Number(0));
   app.add_option("--top-k", f.top_k, "keep the k likeliest tokens; 0: all")

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "offload/plan.h"
 #include "offload/speculation_plan.h"
@@ -25,6 +27,7 @@ struct SpeculationFlags {
   std::string reselect = "auto";
   bool pipeline = true;
   bool graphs = true;
+  bool reproducible = false;
 
   bool has_draft() const { return !draft_model.empty() || !draft_shape.empty(); }
 };
@@ -49,6 +52,10 @@ struct ChosenSpeculation {
   double ms_per_token = 0;  // expected
 };
 ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& input);
+// The same for prompts of so many tokens each, which run on one plan: with --reproducible each by its own length,
+// whatever the others are; otherwise all alike, by the plan.
+std::vector<ChosenSpeculation> ChooseSpeculations(const SpeculationFlags& flags, PlanInput& input,
+                                                  std::span<const int64_t> prompt_tokens);
 
 // "hierarchy, gamma 24, draft gamma 1, budget 2801; 20.92 ms per token expected"
 std::string Describe(const ChosenSpeculation& chosen, const Plan& plan);

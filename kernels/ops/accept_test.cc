@@ -129,5 +129,37 @@ TEST_CASE("accept: proposals' laws that are none are told, too") {
   });
 }
 
+// The op's rows are proposals of one sequence, each of which is looked at only where all before it were accepted. So no
+// row stands alone, as CheckRowInvariance would have it.
+TEST_CASE("accept: what is decided does not depend on the number of proposals behind it") {
+  ForEachDevice([](OpTest& test) {
+    constexpr int64_t kMost = 6, kVocab = 300;
+    for (uint64_t run = 1; run <= (test.simulated() ? 3 : 30); ++run) {
+      const TensorView p = Laws(test, kMost + 1, kVocab, run);
+      const TensorView q = run % 3 == 0 ? p.Slice(0, 0, kMost) : Laws(test, kMost, kVocab, run + run % 2 * 50);
+      const TensorView tokens = Tokens(test, q, run);
+      const auto decide = [&](int64_t proposals) {
+        const TensorView out = test.New(DType::kI32, {proposals + 2});
+        Accept(test.lane(), {p.Slice(0, 0, proposals + 1),
+                             q.Slice(0, 0, proposals),
+                             tokens.Slice(0, 0, proposals),
+                             run,
+                             {.sequence = 3, .index = 10},
+                             out});
+        return test.ReadInts(out);
+      };
+      const std::vector<int32_t> whole = decide(kMost);
+      for (int64_t proposals = 0; proposals < kMost; ++proposals) {
+        CAPTURE(run);
+        CAPTURE(proposals);
+        const std::vector<int32_t> some = decide(proposals);
+        CHECK(some[0] == std::min<int64_t>(whole[0], proposals));
+        const int64_t same = some[0] + (whole[0] < proposals ? 1 : 0);  // what is drawn behind a rejection, too
+        CHECK(std::equal(some.begin() + 1, some.begin() + 1 + same, whole.begin() + 1));
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace triforce

@@ -210,6 +210,18 @@ TEST_CASE("prefill: a row's bits do not depend on the rows around it") {
   });
 }
 
+TEST_CASE("prefill: a row's bits do not depend on the number of rows") {
+  ForEachDevice([](OpTest& test) {
+    for (const Case& c : {Case{DType::kF16, 2, 1, 64}, Case{DType::kF32, 2, 1, 20}}) {
+      const KvView kv = RandomKv(test, c, 40, 40);
+      const TensorView q = test.Random(DType::kF32, {512, c.heads, c.head_dim}, 3);
+      CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+        return Prefill(test, {q.Slice(0, first, first + rows), kv, 40, false, Scale(c)});
+      });
+    }
+  });
+}
+
 TEST_CASE("prefill: what a row does not see may be anything") {
   ForEachDevice([](OpTest& test) {
     for (const Case& c : {Case{DType::kF16, 1, 1, 64}, Case{DType::kBF16, 1, 1, 128}, Case{DType::kF32, 1, 1, 20}}) {

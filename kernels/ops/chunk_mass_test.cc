@@ -45,6 +45,29 @@ TEST_CASE("chunk_mass equals its reference: types, groups, sizes, runs of entrie
   });
 }
 
+// There is one query, and so no rows. What goes in parts of any size are the entries: a cut of residency's or a ring
+// slot's.
+TEST_CASE("chunk_mass: a chunk's bits do not depend on the run of entries that it comes in") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t kv_heads = 2, heads = 4, head_dim = 20, chunk_tokens = 64, chunks = 3 * kKvBlock / chunk_tokens;
+    const KvView whole{test.New(DType::kF16, {3 * kv_heads, 2, kKvBlock * head_dim}), kv_heads};
+    KvAppend(test.lane(), {test.Random(DType::kF32, {1400, kv_heads, head_dim}, 1),
+                           test.Random(DType::kF32, {1400, kv_heads, head_dim}, 2), 0, whole});
+    const TensorView q = test.Random(DType::kF32, {heads, head_dim}, 3);
+    const TensorView at_once = test.New(DType::kF32, {heads, chunks});
+    ChunkMass(test.lane(), {q, whole, 1400, 0.3f, chunk_tokens, at_once});
+    const std::vector<float> expected = test.Read(at_once);
+    for (const int64_t entries : {1, 2, 4}) {
+      const TensorView in_runs = test.New(DType::kF32, {heads, chunks});
+      for (int64_t first = 0; first < 3 * kv_heads; first += entries) {
+        const int64_t end = std::min(first + entries, 3 * kv_heads);
+        ChunkMass(test.lane(), {q, whole.Slice(first, end), 1400, 0.3f, chunk_tokens, in_runs});
+      }
+      CHECK(test.Read(in_runs) == expected);
+    }
+  });
+}
+
 TEST_CASE("add_chunk_mass: shares of the attention, summed over the group, on top of what was there") {
   ForEachDevice([](OpTest& test) {
     const float half = std::log(0.5f), quarter = std::log(0.25f), none = -INFINITY;
@@ -79,6 +102,18 @@ TEST_CASE("add_chunk_mass: many chunks, again and again") {
       // Shares below 1, each of an exponential and a sum whose errors are some roundings of themselves.
       CHECK(MaxDifference(test.Read(sums), expected) <= 6 * 0x1p-19);
     }
+  });
+}
+
+TEST_CASE("add_chunk_mass: a kv_head's bits do not depend on the number of kv_heads") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t chunks = 37, group = 2;
+    const TensorView masses = test.Random(DType::kF32, {512 * group, chunks}, 1, 3.0f);
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+      const TensorView sums = test.New(DType::kF32, {rows, chunks});
+      AddChunkMass(test.lane(), {masses.Slice(0, group * first, group * (first + rows)), chunks, sums});
+      return test.Read(sums);
+    });
   });
 }
 

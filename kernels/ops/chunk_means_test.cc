@@ -95,5 +95,19 @@ TEST_CASE("chunk_means: a chunk's mean is that of its own eight keys") {
   });
 }
 
+TEST_CASE("chunk_means: a chunk's bits do not depend on the number of chunks") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t head_dim = 6, tokens = 512 * kKeyTile;
+    const KvView kv{test.New(DType::kF16, {KvBlocks(tokens), 2, kKvBlock * head_dim})};
+    const TensorView keys = test.Random(DType::kF32, {tokens, 1, head_dim}, 1);
+    KvAppend(test.lane(), {keys, keys, 0, kv});
+    const TensorView means = test.New(DType::kF32, {1, 512, head_dim});
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+      ChunkMeans(test.lane(), {kv, first, first + rows, means});
+      return test.Read(means.Reshape({512, head_dim}).Slice(0, first, first + rows));
+    });
+  });
+}
+
 }  // namespace
 }  // namespace triforce

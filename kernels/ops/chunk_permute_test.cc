@@ -9,6 +9,7 @@
 namespace triforce {
 namespace {
 
+// No check of row invariance: means are moved and rounded, each for itself, and every bit of them is compared.
 TEST_CASE("chunk_permute: each mean goes where its chunk has gone, rounded; others keep their bytes") {
   ForEachDevice([](OpTest& test) {
     for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {

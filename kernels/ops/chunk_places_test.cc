@@ -9,6 +9,7 @@
 namespace triforce {
 namespace {
 
+// No check of row invariance: places are whole numbers, all of which are compared with what they have to be.
 TEST_CASE("chunk_places: the places of the first and the last chunks; the two may overlap") {
   ForEachDevice([](OpTest& test) {
     const TensorView order = test.From(std::vector<int32_t>{4, 1, 0, 3, 2, 5, 2, 0, 4, 1, 3, 5}).Reshape({2, 6});

@@ -54,6 +54,19 @@ TEST_CASE("chunk_ranking: zeros of both signs are alike, infinities and NaN of b
   });
 }
 
+TEST_CASE("chunk_ranking: a kv_head's order does not depend on the number of kv_heads") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t chunks = 40;
+    const TensorView scores = test.Random(DType::kF32, {512, chunks}, 1);
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+      const TensorView order = test.New(DType::kI32, {rows, chunks});
+      ChunkRanking(test.lane(), {scores.Slice(0, first, first + rows), chunks, order});
+      const std::vector<int32_t> ranks = test.ReadInts(order);
+      return std::vector<float>(ranks.begin(), ranks.end());
+    });
+  });
+}
+
 TEST_CASE("chunk_ranking: more chunks than CUDA's scratch memory has room for at once") {
   ForEachDevice([](OpTest& test) {
     if (!test.cuda() || test.simulated()) return;  // the simulator would take minutes

@@ -127,6 +127,23 @@ TEST_CASE("chunk_select: zeros of both signs are alike, infinities and NaN of bo
   });
 }
 
+TEST_CASE("chunk_select: what a kv_head has selected does not depend on the number of kv_heads") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t chunks = 40, count = 11;
+    const TensorView scores = test.Random(DType::kF32, {512, chunks}, 1);
+    std::vector<int32_t> numbers;
+    for (int32_t head = 0; head < 512; ++head) numbers.push_back(head * 7 % 40);
+    const TensorView forced = test.From(numbers).Reshape({512, 1});
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+      const TensorView selected = test.New(DType::kI32, {rows, count});
+      ChunkSelect(test.lane(),
+                  {scores.Slice(0, first, first + rows), chunks, 3, 9, forced.Slice(0, first, first + rows), selected});
+      const std::vector<int32_t> found = test.ReadInts(selected);
+      return std::vector<float>(found.begin(), found.end());
+    });
+  });
+}
+
 TEST_CASE("chunk_select: what is forced has to be a chunk") {
   ForEachDevice([](OpTest& test) {
     if (!test.simulated()) return;  // elsewhere that ends the program, or the device's use

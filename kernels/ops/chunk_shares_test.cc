@@ -110,5 +110,20 @@ TEST_CASE("chunk_shares: what a row and head give sums to one") {
   });
 }
 
+// Shares are sums over the rows; what stands for itself is a kv_head.
+TEST_CASE("chunk_shares: a kv_head's bits do not depend on the number of kv_heads") {
+  ForEachDevice([](OpTest& test) {
+    const int64_t chunks = 21, head_dim = 20, group = 2, queries = 3;
+    const TensorView q = test.Random(DType::kF32, {queries, 512 * group, head_dim}, 1);
+    const TensorView means = test.Random(DType::kF16, {512, chunks, head_dim}, 2);
+    CheckRowInvariance(test, [&](int64_t first, int64_t rows) {
+      const TensorView shares = test.New(DType::kF32, {rows, chunks});
+      ChunkShares(test.lane(), {q.Slice(1, group * first, group * (first + rows)), means.Slice(0, first, first + rows),
+                                chunks, 0.2f, shares});
+      return test.Read(shares);
+    });
+  });
+}
+
 }  // namespace
 }  // namespace triforce

@@ -31,6 +31,7 @@ HWY_EXPORT(ExpImpl);
 
 float Exp(float x) { return HWY_DYNAMIC_DISPATCH(ExpImpl)(x); }
 
+// No check of row invariance: a number at a time, in a lane of its own; those who call it have rows.
 TEST_CASE("exp: exact at 0, as near as it says below, 0 far below") {
   CHECK(Exp(0.0f) == 1.0f);
   CHECK(Exp(-0.0f) == 1.0f);

@@ -17,6 +17,8 @@ std::vector<int64_t> ReadLongs(OpTest& test, const TensorView& t) {
   return {t.as<int64_t>(), t.as<int64_t>() + t.elements()};
 }
 
+// No check of row invariance: tokens and laws are moved, and every one is compared, in rounds of one row and of
+// several.
 TEST_CASE("hand_out: tokens, laws and numbers of several rounds, behind one another") {
   ForEachDevice([](OpTest& test) {
     constexpr int64_t kVocab = 700, kMost = 9;

@@ -13,6 +13,8 @@
 namespace triforce {
 namespace {
 
+// No check of row invariance: keys and values are moved, and every bit of them is compared, whatever the run of
+// entries.
 TEST_CASE("kv_gather: each storage chunk is the token chunk that the order names, in any run of entries") {
   for (const int64_t chunk_tokens : {8, 16, 64, 512})
     ForEachDevice([=](OpTest& test) {

@@ -9,6 +9,7 @@
 namespace triforce {
 namespace {
 
+// No check of row invariance: the op has one row, and changes each token's logit for itself.
 TEST_CASE("penalties: repetition for all seen, frequency and presence for the output, others untouched") {
   ForEachDevice([](OpTest& test) {
     const auto penalised = [&](float repetition, float frequency, float presence) {

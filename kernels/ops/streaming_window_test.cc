@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops/op_testing.h"
@@ -107,6 +108,31 @@ TEST_CASE("streaming_window: sinks are turned to the window, into the copy that 
       CHECK(cache.Difference(1, 40) > 0.1);
       cache.Queue(90, 1, kSinks, false);
       CHECK(cache.Difference(1, 40) <= tolerance);
+    }
+  });
+}
+
+// A block has no room for CheckRowInvariance's 512 rows.
+TEST_CASE("streaming_window: a row's list does not depend on the number of rows") {
+  ForEachDevice([](OpTest& test) {
+    Cache cache(test, DType::kF16);
+    // Of row `row` of the latest call.
+    const auto list = [&](int64_t row) {
+      std::vector<int64_t> found = {cache.args.rows.as<int64_t>()[2 * row], cache.args.rows.as<int64_t>()[2 * row + 1]};
+      for (int64_t head = 0; head < kLayers * kHeads; ++head) {
+        for (const int64_t i : {0, 1, 2, 3, 40}) found.push_back(cache.Tile(head / kHeads, row, head % kHeads, i));
+      }
+      return found;
+    };
+    const auto queue = [&](int64_t first, int64_t rows) { cache.Queue(841 + first, rows, /*first=*/800, false); };
+    std::vector<std::vector<int64_t>> alone;
+    for (int64_t row = 0; row < 100; ++row) {
+      queue(row, 1);
+      alone.push_back(list(0));
+    }
+    for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 2}, {5, 3}, {8, 17}, {30, 64}, {0, 100}}) {
+      queue(first, rows);
+      for (int64_t row = 0; row < rows; ++row) CHECK(list(row) == alone[first + row]);
     }
   });
 }

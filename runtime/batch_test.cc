@@ -70,9 +70,7 @@ TEST_CASE("each sequence equals itself alone, in every mode, with KV and weights
     engines = {engines[1]};
     modes = {"hierarchy"};
   }
-#if !defined(__SANITIZE_ADDRESS__)  // there the others would take minutes, by the same ways
   if (!SmallTests()) modes.insert(modes.end(), {"draft", "retrieval", "ngram", "adapting, greedily"});
-#endif
   for (const auto& [name, options] : engines) {
     CAPTURE(name);
     Engine engine(options);

@@ -11,8 +11,6 @@ std::string TestDevice() {
   return name == nullptr ? "cpu" : name;
 }
 
-bool SmallTests() { return std::getenv("TRIFORCE_TEST_SMALL") != nullptr; }
-
 std::vector<float> ReadFloats(Lane& lane, const TensorView& tensor) {
   TF_CHECK(tensor.dense() && tensor.dtype() == DType::kF32);
   std::vector<float> values(tensor.elements());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/core/lane.h"
+#include "kernels/core/small_tests.h"  // tests of models ask for it, too
 #include "kernels/core/tensor.h"
 
 namespace triforce {
@@ -16,9 +17,6 @@ std::string TestDevice();
 // On CUDA, passes of more than 64 rows are a class of results of their own, for each number of rows (DESIGN.md, rule
 // 2); on the CPU all are one.
 inline bool OneClass() { return TestDevice() == "cpu"; }
-
-// Whether tests should be content with little, since the device is slow: TRIFORCE_TEST_SMALL is set.
-bool SmallTests();
 
 // Waits for the lane and gives a dense f32 tensor of its device.
 std::vector<float> ReadFloats(Lane& lane, const TensorView& tensor);

@@ -45,6 +45,13 @@ void AddDemoDraft(EngineOptions& options) {
 
 int32_t DemoVocab() { return SmallTests() ? 512 : 4096; }
 
+int64_t DemoHeads() { return SmallTests() ? 2 * 2 : 4 * 4; }
+
+int64_t DemoBlockBytes() {
+  constexpr int64_t kHeadDim = 64;
+  return DemoHeads() * kKvBlock * kHeadDim * 2 * SizeOf(DType::kF16);
+}
+
 EngineOptions Options(const Workload& work) {
   const bool random = SmallTests() && std::string_view(work.model) == kDemo;
   return {.model_directory = random ? "" : work.model,

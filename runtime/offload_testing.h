@@ -19,6 +19,8 @@ inline constexpr const char* kTiny = "tests/data/tiny/gqa";
 inline constexpr const char* kDemo = "models/demo/target";
 void AddDemoDraft(EngineOptions& options);
 int32_t DemoVocab();
+int64_t DemoHeads();       // kv_heads of all layers
+int64_t DemoBlockBytes();  // of 512 tokens' keys and values in f16, of all of them
 inline constexpr int64_t kGiB = int64_t{1} << 30;
 
 // A copy of a model for texts of 4,096 tokens, whatever it was made for; of its first layer alone, where that is asked

@@ -22,12 +22,6 @@ using OnDevice = SpeculationOptions::OnDevice;
 
 const char* const kOtherTiny = "tests/data/tiny/plain";  // of the same vocabulary
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSlow = true;  // ten times slower: some of the ways
-#else
-constexpr bool kSlow = false;
-#endif
-
 // A layer each is enough, and what the simulator has time for.
 EngineOptions SimOptions(const std::string& draft, int64_t context) {
   static const LongModel target(kTiny, /*one_layer=*/true), other(kOtherTiny, /*one_layer=*/true);
@@ -202,8 +196,7 @@ TEST_CASE("rounds on the device begin where the draft's sinks are full, and not 
   }
 }
 
-TEST_CASE("rounds on the device leave the caches as the host does, where the draft's window moves, too" *
-          doctest::skip(kSlow)) {
+TEST_CASE("rounds on the device leave the caches as the host does, where the draft's window moves, too") {
   Engine engine(SimOptions(kTiny, 560));
   // So far into the text that the draft's window moves, and its cache is compacted between rounds.
   const std::vector<TokenId> prompt = Tokens(485, 320, 9);
@@ -277,7 +270,7 @@ TEST_CASE("greedy: whole runs give the tokens of plain decoding, whoever propose
   }
 }
 
-TEST_CASE("drawn: drafts that are replayed, and tested on the device, are those of the host" * doctest::skip(kSlow)) {
+TEST_CASE("drawn: drafts that are replayed, and tested on the device, are those of the host") {
   constexpr int64_t kPrompt = 250, kTokens = 30;  // the draft's window moves
   Engine engine(SimOptions(kTiny, kPrompt + kTokens));
   const std::vector<TokenId> prompt = Tokens(kPrompt, 320, 8);

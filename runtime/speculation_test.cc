@@ -107,14 +107,8 @@ void CheckGreedy(int prompts, int64_t tokens) {
   CHECK(differences == 0);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int kGreedyPrompts = 2;  // of the same ways; ten times slower
-#else
-constexpr int kGreedyPrompts = 5;
-#endif
-
 TEST_CASE("greedy: every mode, gamma and draft gives the tokens of plain decoding") {
-  SmallTests() ? CheckGreedy(1, 6) : CheckGreedy(kGreedyPrompts, 24);
+  SmallTests() ? CheckGreedy(1, 6) : CheckGreedy(5, 24);
 }
 
 TEST_CASE("long: greedy, 200 prompts of 128 tokens" * doctest::skip()) { CheckGreedy(200, 128); }
@@ -371,9 +365,9 @@ TEST_CASE(
   for (const Middle middle : {Middle::kRetrieval, Middle::kStreaming, Middle::kHeavyHitters}) {
     CAPTURE(static_cast<int>(middle));
     std::vector<std::vector<float>> first;
-    for (const int64_t resident_blocks : {1000, 8, 0}) {  // of 16 kv_heads and layers, two whole blocks each
+    for (const int64_t resident_blocks : {250, 2, 0}) {
       EngineOptions options = base;
-      options.plan.options.resident_kv_bytes = resident_blocks * 2 * 512 * 64 * 2 * 4;
+      options.plan.options.resident_kv_bytes = resident_blocks * DemoBlockBytes();
       Engine engine(options);
       const auto session = engine.NewSession();
       session->Append(std::span(text).first(kPrompt));
@@ -385,7 +379,7 @@ TEST_CASE(
         const std::vector<float> full = ReadLogits(engine, session->Verify(next, 10));
         CHECK_FALSE(SameBits(found.back(), full));  // something was left out
       }
-      if (resident_blocks < 1000) CHECK(session->retrieval_stats().guest_bytes > 0);
+      if (resident_blocks < 250) CHECK(session->retrieval_stats().guest_bytes > 0);
       if (first.empty()) first = found;
       for (size_t i = 0; i < found.size(); ++i) CHECK(SameBits(found[i], first[i]));
     }
@@ -413,7 +407,7 @@ TEST_CASE("what is on disk is not retrieved, and all else is") {
   EngineOptions options = Options({.model = kDemo, .prompt = kPrompt, .steps = 60, .rows = 0});
   options.plan.options.budget_tokens = 4096;
   options.plan.options.resident_kv_bytes = 0;
-  options.plan.options.host_kv_bytes = int64_t{3} * 4 * 4 * 2 * 512 * 64 * 2;  // three blocks of each head
+  options.plan.options.host_kv_bytes = 3 * DemoBlockBytes();
   options.plan.disk_bytes = kGiB;
   Engine engine(options);
   REQUIRE(engine.plan().layers[0].kv.disk > 0);
@@ -425,7 +419,7 @@ TEST_CASE("what is on disk is not retrieved, and all else is") {
   engine.lane().Synchronize();
   const KvPlan& kv = engine.plan().layers[0].kv;
   const int64_t stored = kPrompt / 512, on_disk = stored - kv.resident - kv.host;
-  CHECK(session->retrieval_stats().selected_chunks == 16 * (kPrompt / 8 - on_disk * 64));
+  CHECK(session->retrieval_stats().selected_chunks == DemoHeads() * (kPrompt / 8 - on_disk * 64));
 }
 
 // The middle level as the published code has it: behind a rejection it draws from p, not from what p has over q. (With

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "kernels/core/device.h"
+#include "kernels/core/small_tests.h"
 #include "kernels/core/tensor.h"
 
 namespace triforce {
@@ -31,7 +32,8 @@ class OpTest {
   Lane& lane() { return *lane_; }
 
   bool cuda() const { return device_->type() == DeviceType::kCuda; }
-  // On the simulator each thread of each block takes its time: tests choose smaller sizes there.
+  // On the simulator each thread of each block takes its time, and instrumented code does everywhere: tests choose
+  // smaller sizes there.
   bool simulated() const { return simulated_; }
   // What an operand of a matrix product with weights or KV of type `dtype` is rounded by, relative to itself: nothing
   // beyond f32 on the CPU; on CUDA operands are f16 or bf16 where `dtype` is.

@@ -9,6 +9,7 @@
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/longest_context.h"
 #include "offload/placement.h"
 #include "offload/plan_sizes.h"
 #include "offload/round_costs.h"
@@ -172,18 +173,6 @@ Plan MakePlan(const PlanInput& input) {
   if (const std::optional<Shortage> shortage = Place(input, plan)) throw ErrorOf(*shortage, input);
   plan.times = PredictTimes(plan);
   return plan;
-}
-
-int64_t LongestContext(const PlanInput& input) {
-  int64_t low = 0, high = input.shape.max_positions;
-  while (low < high) {
-    PlanInput shorter = input;
-    shorter.context_tokens = low + (high - low + 1) / 2;
-    shorter.predict_tokens = std::min(input.predict_tokens, shorter.context_tokens);
-    Plan plan;
-    Place(shorter, plan) ? high = shorter.context_tokens - 1 : low = shorter.context_tokens;
-  }
-  return low;
 }
 
 }  // namespace triforce

@@ -49,6 +49,14 @@ struct DraftInput {
   int64_t cache_tokens = 256;  // sinks included
 };
 
+// How parts of an input follow from its context where nobody has fixed them: what another context would get by itself
+// (longest_context.h).
+struct ContextRules {
+  bool output_fills = false;      // predict_tokens are what the prompt leaves of the context
+  bool budget_by_prompt = false;  // budget_tokens, unless there is no retrieval cache, are DefaultBudgetTokens
+  bool chunk_by_budget = false;   // chunk_tokens are ChunkTokensFor such a budget
+};
+
 struct PlanInput {
   ModelShape shape;
   std::optional<DraftInput> draft;
@@ -64,6 +72,7 @@ struct PlanInput {
   Rates rates;               // of each device and its link
   double link_gbps = 0;      // --link-gbps: transfers to the device are throttled to this; 0: they are not
   PlanOptions options;
+  ContextRules rules;
 };
 
 // A linear weight in panels: the first on the device, the next on the host, the last on disk.
@@ -165,13 +174,10 @@ constexpr int64_t RankedChunks(int64_t prompt_tokens, int64_t chunk_tokens) {
 
 // Throws Error: kUsage where a number is out of range, or options contradict the shape or each other; kOutOfMemory
 // where it does not fit, naming the tier, bytes needed and available, and the longest context that would fit
-// (LongestContext). Whatever the numbers, none wraps around.
+// (longest_context.h). Whatever the numbers, none wraps around.
 Plan MakePlan(const PlanInput& input);
 
 // What MakePlan expects of the steps of `plan`, whose placement is made (plan_times.cc).
 PlanTimes PredictTimes(const Plan& plan);
-
-// The longest context, in tokens, that MakePlan accepts with everything else as in `input`; 0 where none does.
-int64_t LongestContext(const PlanInput& input);
 
 }  // namespace triforce

@@ -9,6 +9,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/longest_context.h"
 #include "offload/plan_json.h"
 #include "offload/plan_sizes.h"
 #include "offload/plan_testing.h"

@@ -6,6 +6,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/plan_sizes.h"
 
 namespace triforce {
 namespace {
@@ -59,6 +60,11 @@ SpeculationPlan PlanFor(const PlanInput& input, const SpeculationShape& shape, c
 RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const AcceptanceRates& rates) {
   return {.bottom = AcceptanceCurve(shape.bottom == Bottom::kNgram ? rates.ngram : rates.draft),
           .retrieval = AcceptanceCurve(rates.retrieval)};
+}
+
+int64_t DefaultBudgetTokens(int64_t prompt_tokens, int64_t chunk_tokens) {
+  constexpr int64_t kShare = 10;
+  return std::max(kLeastBudgetChunks * chunk_tokens, prompt_tokens / kShare);
 }
 
 int64_t ChunkTokensFor(int64_t budget_tokens) {

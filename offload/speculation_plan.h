@@ -49,6 +49,10 @@ struct SpeculationChoices {
 // (docs/decisions.md, "Chunks are a tile or several").
 int64_t ChunkTokensFor(int64_t budget_tokens);
 
+// The budget of a retrieval cache where nothing is said: a tenth of the prompt, and no less than the fewest chunks of
+// `chunk_tokens` that there may be.
+int64_t DefaultBudgetTokens(int64_t prompt_tokens, int64_t chunk_tokens);
+
 // The input that a plan for `shape` is made from: `input` with what the shape needs. REQUIRES: input.draft where it
 // needs one.
 PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices);

@@ -50,6 +50,7 @@ class GenerateRun {
                     .draft = DraftOf(flags_.speculation),
                     .complete =
                         [&](PlanInput& plan) {
+                          plan.rules.output_fills = flags_.predict < 0;
                           chosen_ = ChooseSpeculation(flags_.speculation, plan);
                           options_.speculation = chosen_.options;
                         },

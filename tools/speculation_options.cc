@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
-#include "offload/plan_sizes.h"
+#include "kernels/ops/kv_view.h"
 
 namespace triforce {
 namespace {
@@ -29,9 +29,6 @@ Middle MiddleOf(const std::string& name) {
   return Middle::kRetrieval;
 }
 
-// The default budget is the prompt's tokens over this.
-constexpr int64_t kBudgetShare = 10;
-
 std::string CheckReselect(const std::string& text) {
   if (text == "auto" || text == "never" || ReselectTokens(text) > 0) return "";
   return fmt::format("found \"{}\", expected auto, every, never or a number of tokens", text);
@@ -40,8 +37,9 @@ std::string CheckReselect(const std::string& text) {
 }  // namespace
 
 int64_t BudgetTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {
-  const int64_t least = kLeastBudgetChunks * flags.chunk_size.value_or(PlanOptions().chunk_tokens);
-  return flags.budget.value_or(std::max(least, prompt_tokens / kBudgetShare));
+  // A size that no chunk may have is the plan's to refuse.
+  const int64_t chunk = std::clamp(flags.chunk_size.value_or(kKeyTile), kKeyTile, kKvBlock);
+  return flags.budget.value_or(DefaultBudgetTokens(prompt_tokens, chunk));
 }
 
 int64_t ChunkTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {
@@ -104,6 +102,8 @@ ChosenSpeculation ChooseSpeculation(const SpeculationFlags& flags, PlanInput& in
   }
   const int64_t prompt = input.context_tokens - input.predict_tokens;
   input.options.chunk_tokens = ChunkTokens(flags, prompt);
+  input.rules.budget_by_prompt = !flags.budget;
+  input.rules.chunk_by_budget = !flags.budget && !flags.chunk_size;
   input.options.pipeline = flags.pipeline;
   input.options.weighs_chunks = flags.middle == "h2o" || flags.middle == "oracle";
   SpeculationChoices choices{.shape = mode,

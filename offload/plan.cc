@@ -86,7 +86,7 @@ std::string RemedyFor(const Shortage& shortage, const PlanInput& input) {
   const std::string remedy = longest > 0 ? fmt::format("The longest context that fits is {} tokens. ", longest)
                                          : std::string("No context fits, however short. ");
   if (shortage.tier == "device memory") {
-    return remedy + "Raise --device-memory, or shorten the context (--ctx-size, --predict).";
+    return remedy + "Raise --device-memory" + (longest > 0 ? ", or shorten the context (--ctx-size, --predict)." : ".");
   }
   if (shortage.tier == "host memory") {
     return remedy + (input.disk_bytes == 0
@@ -98,7 +98,8 @@ std::string RemedyFor(const Shortage& shortage, const PlanInput& input) {
     return remedy + "Raise " + shortage.kept_from_host + ", or give a folder on a fast disk with --disk.";
   }
   const bool capped = input.options.host_weight_bytes || input.options.host_kv_bytes;
-  return remedy + "Raise --disk-memory, or --host-memory" + (capped ? ", --host-weights and --host-kv." : ".");
+  return remedy + "Raise --disk-memory, where the disk has room, or --host-memory" +
+         (capped ? ", --host-weights and --host-kv." : ".");
 }
 
 // What is missing, in words; from a size on that no tier has, nobody counts.

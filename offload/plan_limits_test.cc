@@ -94,7 +94,7 @@ TEST_CASE("the largest ring and batch that are taken do not fit, and say by how 
   input = On4090("llama2-7b", 4096, int64_t{1} << 40);
   input.batch = 65536;
   // 65,536 x 4,096 tokens of 512 KiB are 128 TiB.
-  CHECK(Contains(ErrorOf(input, ErrorKind::kOutOfMemory), "No context fits"));
+  CHECK(Contains(ErrorOf(input, ErrorKind::kOutOfMemory), "No context fits, however short. Raise --device-memory."));
 }
 
 TEST_CASE("a model at the limits of config.json: clear errors, in whatever the plan is short of") {
@@ -242,7 +242,7 @@ TEST_CASE("plans of huge numbers add up, or are errors without a negative number
   CAPTURE(kSeed);
   HugeNumbers numbers(kSeed);
   int plans = 0, uncounted = 0, refused = 0, streamed = 0;
-  for (int i = 0; i < 1500; ++i) {
+  for (int i = 0; i < 800; ++i) {
     CAPTURE(i);
     const PlanInput input = HugeInput(numbers);
     try {
@@ -263,10 +263,10 @@ TEST_CASE("plans of huge numbers add up, or are errors without a negative number
     }
   }
   // The inputs reach all that is to be looked at.
-  CHECK(plans > 500);
-  CHECK(streamed > 60);
-  CHECK(uncounted > 20);
-  CHECK(refused > 200);
+  CHECK(plans > 250);
+  CHECK(streamed > 30);
+  CHECK(uncounted > 10);
+  CHECK(refused > 100);
 }
 
 TEST_CASE("what the host may not hold by its flags is missing on the disk, and never a negative number of bytes") {
@@ -286,7 +286,7 @@ TEST_CASE("what the host may not hold by its flags is missing on the disk, and n
   input.options.host_kv_bytes.reset();
   CHECK(Contains(ErrorOf(input, ErrorKind::kOutOfMemory), "Raise --host-weights, or"));
   input.disk_bytes = 1 << 20;
-  CHECK(Contains(ErrorOf(input, ErrorKind::kOutOfMemory), "Raise --disk-memory, or --host-memory, --host-weights"));
+  CHECK(Contains(ErrorOf(input, ErrorKind::kOutOfMemory), "or --host-memory, --host-weights and --host-kv."));
 }
 
 TEST_CASE("on the verge of a host memory, what is missing is a few pages and not less than none") {

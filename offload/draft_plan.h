@@ -11,10 +11,11 @@ namespace triforce {
 inline constexpr int64_t kDraftRows = 64;
 
 // What Weights and Forward need to run input.draft on the device. Its KV is a streaming cache and in no plan's layers.
-// REQUIRES: input.draft.
+// REQUIRES: input.draft; MakePlan has accepted the input.
 Plan MakeDraftPlan(const PlanInput& input);
 
-// What the draft takes of each device, caches for all sequences included; 0 where there is none.
+// What the draft takes of each device, caches for all sequences included; 0 where there is none. Counted up to
+// kMostPlanBytes (plan_sizes.h).
 int64_t DraftBytes(const PlanInput& input);
 
 }  // namespace triforce

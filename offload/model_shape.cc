@@ -16,11 +16,16 @@ PanelSizes Sizes(LinearForm form, int64_t in_features, int64_t out_features, DTy
   return {LinearPanels(form, out_features), in_features * kPanelWidth * SizeOf(type)};
 }
 
+ModelShape Tied(ModelShape shape) {
+  shape.tied_embeddings = true;
+  return shape;
+}
+
 }  // namespace
 
 int64_t ModelShape::parameters() const {
   const int64_t attention = hidden * (q_features() + 2 * kv_features()) + q_features() * hidden;
-  return layers * (attention + 3 * hidden * ffn) + 2 * vocab * hidden;
+  return layers * (attention + 3 * hidden * ffn) + (tied_embeddings ? 1 : 2) * vocab * hidden;
 }
 
 PanelSizes PanelSizesOf(const ModelShape& s, LayerMatrix matrix) {
@@ -66,8 +71,8 @@ std::optional<ModelShape> NamedShape(std::string_view name) {
   if (name == "llama2-70b") return ModelShape{80, 8192, 28672, 64, 8, 128, 32000, kLong};
   if (name == "llama3-8b") return ModelShape{32, 4096, 14336, 32, 8, 128, 128256, kLong};
   if (name == "llama3-70b") return ModelShape{80, 8192, 28672, 64, 8, 128, 128256, kLong};
-  if (name == "llama3.2-1b") return ModelShape{16, 2048, 8192, 32, 8, 64, 128256, kLong};
-  if (name == "llama3.2-3b") return ModelShape{28, 3072, 8192, 24, 8, 128, 128256, kLong};
+  if (name == "llama3.2-1b") return Tied({16, 2048, 8192, 32, 8, 64, 128256, kLong});
+  if (name == "llama3.2-3b") return Tied({28, 3072, 8192, 24, 8, 128, 128256, kLong});
   if (name == "tiny") return ModelShape{2, 128, 320, 4, 2, 64, 512, kLong};  // for tests: what runs in no time
   return std::nullopt;
 }

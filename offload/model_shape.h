@@ -18,6 +18,8 @@ inline constexpr int kLayerMatrices = 4;
 inline constexpr std::array<LayerMatrix, kLayerMatrices> kLayerMatrixOrder = {
     LayerMatrix::kQkv, LayerMatrix::kAttentionOut, LayerMatrix::kGateUp, LayerMatrix::kDown};
 
+// Sizes are those that models/config.h allows, up to 2^20 each: products of the few that make a layer fit 63 bits, and
+// what goes beyond is counted in CheckedInts (plan_sizes.cc, placement.cc).
 struct ModelShape {
   int64_t layers = 0;
   int64_t hidden = 0;
@@ -29,6 +31,7 @@ struct ModelShape {
   int64_t max_positions = 0;
   bool attention_bias = false;
   bool mlp_bias = false;
+  bool tied_embeddings = false;  // a checkpoint has one matrix for embedding and lm_head; a run holds each as it needs
   DType weight_type = DType::kF16;  // of the layers' linear weights; of the largest, where they differ
   DType embedding_type = DType::kF16;
   DType lm_head_type = DType::kF16;
@@ -38,7 +41,7 @@ struct ModelShape {
   int64_t q_features() const { return heads * head_dim; }
   int64_t kv_features() const { return kv_heads * head_dim; }
   int64_t KvBytesPerToken(DType kv_type) const { return 2 * layers * kv_features() * SizeOf(kv_type); }
-  // Of all weights as a checkpoint holds them, without norms and biases.
+  // Of all weights as a checkpoint holds them, tied ones once, without norms and biases.
   int64_t parameters() const;
 };
 

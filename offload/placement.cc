@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/core/checked_int.h"
 #include "kernels/ops/kv_view.h"
 #include "offload/draft_plan.h"
 #include "offload/plan_sizes.h"
@@ -20,6 +21,8 @@ constexpr int64_t kRingShare = 2;
 constexpr std::array<LayerMatrix, kLayerMatrices> kResidentOrder = {LayerMatrix::kAttentionOut, LayerMatrix::kQkv,
                                                                     LayerMatrix::kDown, LayerMatrix::kGateUp};
 
+int64_t Counted(CheckedInt bytes) { return bytes.Capped(kMostPlanBytes); }
+
 class Planner {
  public:
   Planner(const PlanInput& input, Plan& plan) : input_(input), plan_(plan) {
@@ -27,10 +30,20 @@ class Planner {
     plan_.shard = ShardOf(input.shape, input.devices);
     block_bytes_ = KvBlockBytes(plan_.shard, input.kv_type);
     stored_blocks_ = KvBlocks(input.context_tokens) - 1;
-    layer_block_bytes_ = input.batch * plan_.shard.kv_heads * block_bytes_;
+    layer_block_bytes_ = Counted(CheckedInt(input.batch) * plan_.shard.kv_heads * block_bytes_);
+    kv_bytes_ = Counted(CheckedInt(layer_block_bytes_) * stored_blocks_ * Layers());
+    CheckedInt layer_weights = 0;
+    for (const LayerMatrix m : kLayerMatrixOrder) layer_weights += PanelSizesOf(plan_.shard, m).bytes();
+    weight_bytes_ = Counted(layer_weights * Layers());
   }
 
   std::optional<Shortage> Place() {
+    // Everything below is a part of these, or one of the sizes that are counted up to as much: sums of a few fit.
+    if (std::max(weight_bytes_, kv_bytes_) >= kMostPlanBytes) {
+      if (input_.disk_bytes > 0) return Shortage{"disk memory", kMostPlanBytes, input_.disk_bytes};
+      return Shortage{"host memory", kMostPlanBytes, input_.host_bytes};
+    }
+    std::optional<Shortage> least;
     // The fewest transfers first; what is spilled to the host makes room for what every pass reads.
     for (const auto& [hidden, embedding] : {std::pair{true, true}, {false, true}, {false, false}}) {
       const bool last = !hidden && !embedding;
@@ -38,15 +51,19 @@ class Planner {
       plan_.embedding_on_device = input_.options.embedding_on_device.value_or(embedding);
       const std::optional<Shortage> device_shortage = PlaceOnDevice();
       if (!last && (device_shortage || !keeps_all_it_may_)) continue;
-      if (device_shortage) return device_shortage;
-      const std::optional<Shortage> shortage = PlaceOnHostAndDisk();
-      if (!shortage || last) return shortage;
+      const std::optional<Shortage> shortage = device_shortage ? device_shortage : PlaceOnHostAndDisk();
+      if (!shortage) return std::nullopt;
+      if (!least || (shortage->tier == least->tier && shortage->needed_bytes < least->needed_bytes)) least = shortage;
     }
-    return std::nullopt;
+    return least;
   }
 
  private:
   int64_t Layers() const { return plan_.shard.layers; }
+  int64_t OfAllSequences(int64_t bytes) const { return Counted(CheckedInt(bytes) * input_.batch); }
+  int64_t EmbeddingBytes() const {
+    return Counted(CheckedInt(input_.shape.vocab) * input_.shape.hidden * SizeOf(input_.shape.embedding_type));
+  }
 
   // Everything on the device that has to be there.
   int64_t FixedDeviceBytes() {
@@ -58,9 +75,7 @@ class Planner {
     plan_.partial_bytes = PartialBytes(input_, s);
     items.push_back({"norms and biases", SmallWeightBytes(s)});
     items.push_back({"lm_head", AlignedBytes(LmHeadPanelSizes(s).bytes())});
-    if (plan_.embedding_on_device) {
-      items.push_back({"embedding", AlignedBytes(input_.shape.vocab * s.hidden * SizeOf(s.embedding_type))});
-    }
+    if (plan_.embedding_on_device) items.push_back({"embedding", AlignedBytes(EmbeddingBytes())});
     items.push_back({"activations", ActivationBytes(input_, s, plan_.embedding_on_device)});
     items.push_back({"attention partials", plan_.partial_bytes});
     if (plan_.hidden_on_device) items.push_back({"hidden states", HiddenBytes(input_)});
@@ -69,7 +84,7 @@ class Planner {
     items.push_back({"sampling", SamplingBytes(input_)});
     if (!input_.cpu_device) items.push_back({"kernels' memory", kCudaLaneBytes});
     if (input_.draft) items.push_back({"draft", DraftBytes(input_)});
-    items.push_back({"tail KV", Layers() * plan_.tail_blocks * layer_block_bytes_});
+    items.push_back({"tail KV", Counted(CheckedInt(Layers()) * plan_.tail_blocks * layer_block_bytes_)});
     if (input_.options.budget_tokens > 0) AddRetrieval(items);
     // Of one sequence alone, on a device that captures.
     if (!input_.cpu_device && input_.batch == 1 && (input_.draft || input_.options.budget_tokens > 0)) {
@@ -79,15 +94,15 @@ class Planner {
   }
 
   void AddRetrieval(std::vector<PlanItem>& items) const {
-    items.push_back({"chunk means", input_.batch * ChunkMeanBytes(input_, plan_.shard)});
-    items.push_back({"retrieval lists", input_.batch * RetrievalListBytes(input_, plan_.shard)});
+    items.push_back({"chunk means", OfAllSequences(ChunkMeanBytes(input_, plan_.shard))});
+    items.push_back({"retrieval lists", OfAllSequences(RetrievalListBytes(input_, plan_.shard))});
   }
 
   // Where anything streams, KV may, and the retrieval cache needs room for chunks of it.
   int64_t AddGuestPool() {
     if (input_.options.budget_tokens == 0) return 0;
     plan_.guest_blocks = GuestBlocks(input_);
-    plan_.device.items.push_back({"guest pool", input_.batch * GuestPoolBytes(input_, plan_.shard)});
+    plan_.device.items.push_back({"guest pool", OfAllSequences(GuestPoolBytes(input_, plan_.shard))});
     return plan_.device.items.back().bytes;
   }
 
@@ -105,9 +120,9 @@ class Planner {
     }
     const int64_t weight_cap = input_.options.resident_weight_bytes.value_or(kEverything);
     const int64_t kv_cap = input_.options.resident_kv_bytes.value_or(kEverything);
-    const int64_t weights = std::min(weight_cap, WeightBytes());
-    const int64_t kv = std::min(kv_cap, KvBytes());
-    const bool may_stream_nothing = weights == WeightBytes() && kv == KvBytes();
+    const int64_t weights = std::min(weight_cap, weight_bytes_);
+    const int64_t kv = std::min(kv_cap, kv_bytes_);
+    const bool may_stream_nothing = weights == weight_bytes_ && kv == kv_bytes_;
     plan_.ring = {};
     if (may_stream_nothing && fixed + ResidentBytes(weights, kv) <= input_.device_bytes) {
       KeepWeights(weights);
@@ -149,15 +164,6 @@ class Planner {
     }
     return largest;
   }
-
-  // The layers' linear weights as panels.
-  int64_t LayerWeightBytes() const {
-    int64_t bytes = 0;
-    for (const LayerMatrix m : kLayerMatrixOrder) bytes += PanelSizesOf(plan_.shard, m).bytes();
-    return bytes;
-  }
-  int64_t WeightBytes() const { return Layers() * LayerWeightBytes(); }
-  int64_t KvBytes() const { return Layers() * stored_blocks_ * layer_block_bytes_; }
 
   int64_t ResidentBytes(int64_t weights, int64_t kv) const {
     // Each matrix is aligned on its own.
@@ -249,7 +255,7 @@ class Planner {
       fixed += bytes;
     };
     const ModelShape& s = input_.shape;
-    if (!plan_.embedding_on_device) add("embedding", HostAligned(s.vocab * s.hidden * SizeOf(s.embedding_type)));
+    if (!plan_.embedding_on_device) add("embedding", HostAligned(EmbeddingBytes()));
     if (!plan_.hidden_on_device) add("hidden states", HostAligned(HiddenBytes(input_)));
     if (!plan_.embedding_on_device) {
       add("embedding rows", HostAligned(plan_.activation_rows * s.hidden * SizeOf(s.embedding_type)));
@@ -264,9 +270,22 @@ class Planner {
       plan_.ring.staging_slots = kStagingSlots;
       fits = SpreadOverHost(input_.host_bytes - fixed);
     }
-    if (!fits && input_.disk_bytes == 0) return Shortage{"host memory", fixed + streamed, input_.host_bytes};
+    if (!fits && input_.disk_bytes == 0) return ShortageWithoutDisk(fixed, streamed);
     if (fixed > input_.host_bytes) return Shortage{"host memory", fixed, input_.host_bytes};
     return AddHostAndDiskItems();
+  }
+
+  // What may not lie on the host has nowhere to go; otherwise the host has too few bytes.
+  std::optional<Shortage> ShortageWithoutDisk(int64_t fixed, int64_t streamed) {
+    SpreadOverHost(std::numeric_limits<int64_t>::max());
+    int64_t weights = 0, kv = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      for (const MatrixPlan& m : layer.matrices) weights += m.disk() * m.panel_bytes;
+      kv += layer.kv.disk * layer_block_bytes_;
+    }
+    if (weights + kv == 0) return Shortage{"host memory", fixed + streamed + HostPadding(), input_.host_bytes};
+    const char* const flags = kv == 0 ? "--host-weights" : weights == 0 ? "--host-kv" : "--host-weights and --host-kv";
+    return Shortage{"disk memory", input_.devices * (weights + kv), 0, flags};
   }
 
   static int64_t HostAligned(int64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
@@ -276,13 +295,13 @@ class Planner {
     for (const LayerPlan& layer : plan_.layers) bytes += layer.StreamedWeightBytes();
     return bytes;
   }
-  int64_t StreamedKv() const { return KvBytes() - ResidentKvBytes(); }
+  int64_t StreamedKv() const { return kv_bytes_ - ResidentKvBytes(); }
+  // Each run starts on a page of its own.
+  int64_t HostPadding() const { return input_.devices * Layers() * (kLayerMatrices + input_.batch) * 4096; }
 
   // Places streamed weights, then streamed KV, in `bytes` of the host; false where some are left for the disk.
   bool SpreadOverHost(int64_t bytes) {
-    // Each run starts on a page of its own.
-    const int64_t pages = Layers() * (kLayerMatrices + input_.batch) * 4096;
-    int64_t left = std::max<int64_t>(0, bytes - pages * input_.devices) / input_.devices;
+    int64_t left = std::max<int64_t>(0, bytes - HostPadding()) / input_.devices;
     int64_t weights = std::min(left, input_.options.host_weight_bytes.value_or(kEverything));
     bool all = bytes >= 0;
     for (const LayerMatrix m : kResidentOrder) {
@@ -316,7 +335,7 @@ class Planner {
       disk_kv += layer.kv.disk * layer_block_bytes_;
     }
     const auto add = [&](TierPlan& tier, const char* name, int64_t bytes) {
-      if (bytes > 0) tier.items.push_back({name, bytes * input_.devices});
+      if (bytes > 0) tier.items.push_back({name, Counted(CheckedInt(bytes) * input_.devices)});
     };
     add(plan_.host, "streamed weights", host_weights);
     add(plan_.host, "streamed KV", host_kv);
@@ -336,6 +355,8 @@ class Planner {
   int64_t block_bytes_ = 0;
   int64_t stored_blocks_ = 0;      // per kv_head
   int64_t layer_block_bytes_ = 0;  // of one block of all kv_heads and sequences
+  int64_t kv_bytes_ = 0;           // of all that is stored
+  int64_t weight_bytes_ = 0;       // of the layers' linear weights, as panels
   bool keeps_all_it_may_ = true;
 };
 

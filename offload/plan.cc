@@ -3,35 +3,76 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "kernels/core/bytes.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/longest_context.h"
 #include "offload/placement.h"
 #include "offload/plan_sizes.h"
+#include "offload/round_costs.h"
 
 namespace triforce {
 namespace {
 
+[[noreturn]] void Refuse(const std::string& where, const std::string& what) {
+  throw Error(ErrorKind::kUsage, where, what);
+}
+
+struct Limit {
+  const char* where;
+  int64_t found, least, most;
+};
+
+void Check(std::span<const Limit> limits) {
+  for (const Limit& limit : limits) {
+    if (limit.found >= limit.least && limit.found <= limit.most) continue;
+    Refuse(limit.where, fmt::format("found {}, expected {} to {}", limit.found, limit.least, limit.most));
+  }
+}
+
+// Far beyond what anybody runs, and small enough that what a layer or a ring has can be counted.
+constexpr int64_t kMostBatch = 1 << 16, kMostDevices = 8, kMostPrefillRows = 1 << 20;
+constexpr int64_t kMostSlots = 1 << 20, kMostSlotBytes = int64_t{1} << 40;
+
+void CheckMemory(const PlanInput& input) {
+  const PlanOptions& o = input.options;
+  const auto size = [](const char* where, int64_t bytes) { return Limit{where, bytes, 0, kMostSizeBytes}; };
+  Check(std::array{
+      size("--device-memory", input.device_bytes), size("--host-memory", input.host_bytes),
+      size("--disk-memory", input.disk_bytes), size("--resident-weights", o.resident_weight_bytes.value_or(0)),
+      size("--resident-kv", o.resident_kv_bytes.value_or(0)), size("--host-weights", o.host_weight_bytes.value_or(0)),
+      size("--host-kv", o.host_kv_bytes.value_or(0)), size("--pinned-memory", o.pinned_bytes.value_or(0)),
+      Limit{"--slots", o.slots.value_or(2), 2, kMostSlots},
+      Limit{"--slot-size", o.slot_bytes.value_or(1), 1, kMostSlotBytes}});
+}
+
 void CheckInput(const PlanInput& input) {
-  const auto refuse = [](const char* where, const std::string& what) { throw Error(ErrorKind::kUsage, where, what); };
   const PlanOptions& o = input.options;
   if (input.context_tokens < 1 || input.context_tokens > input.shape.max_positions) {
-    refuse("context", fmt::format("found {} tokens, expected 1 to {}, the model's max_position_embeddings",
+    Refuse("context", fmt::format("found {} tokens, expected 1 to {}, the model's max_position_embeddings",
                                   input.context_tokens, input.shape.max_positions));
   }
-  if (input.predict_tokens < 0) refuse("--predict", fmt::format("found {}", input.predict_tokens));
-  if (o.slots && *o.slots < 2) refuse("--slots", fmt::format("found {}, expected 2 or more", *o.slots));
-  if (o.slot_bytes && *o.slot_bytes < 1) refuse("--slot-size", fmt::format("found {}", *o.slot_bytes));
-  if (o.prefill_rows < 1) refuse("prefill rows", fmt::format("found {}, expected 1 or more", o.prefill_rows));
+  if (input.predict_tokens < 0) Refuse("--predict", fmt::format("found {}", input.predict_tokens));
+  Check(std::array{Limit{"--batch", input.batch, 1, kMostBatch}, Limit{"--devices", input.devices, 1, kMostDevices},
+                   Limit{"prefill rows", o.prefill_rows, 1, kMostPrefillRows}, Limit{"--gamma", o.gamma, 0, kMostGamma},
+                   Limit{"--gamma", o.most_gamma, 0, kMostGamma},
+                   Limit{"--draft-gamma", o.draft_gamma, 0, kMostGamma}});
+  CheckMemory(input);
+  if (!(input.link_gbps == 0 || (input.link_gbps >= kLeastRate && input.link_gbps <= kMostRate))) {
+    Refuse("--link-gbps",
+           fmt::format("found {:g}, expected 0 or {:g} to {:g}", input.link_gbps, kLeastRate, kMostRate));
+  }
   if (o.chunk_tokens < kKeyTile || o.chunk_tokens > kKvBlock || kKvBlock % o.chunk_tokens != 0) {
-    refuse("--chunk-size", fmt::format("found {}, expected 8, 16, 32, 64, 128, 256 or 512", o.chunk_tokens));
+    Refuse("--chunk-size", fmt::format("found {}, expected 8, 16, 32, 64, 128, 256 or 512", o.chunk_tokens));
   }
   if (o.budget_tokens > 0 && o.budget_tokens < kLeastBudgetChunks * o.chunk_tokens) {
-    refuse("--budget", fmt::format("found {}, expected 0 or at least {}, {} chunks", o.budget_tokens,
+    Refuse("--budget", fmt::format("found {}, expected 0 or at least {}, {} chunks", o.budget_tokens,
                                    kLeastBudgetChunks * o.chunk_tokens, kLeastBudgetChunks));
   }
-  if (o.budget_tokens < 0) refuse("--budget", fmt::format("found {}", o.budget_tokens));
+  if (o.budget_tokens < 0) Refuse("--budget", fmt::format("found {}", o.budget_tokens));
 }
 
 // "106 GiB (114306580480 bytes)": to read, and to give to a flag.
@@ -40,13 +81,36 @@ std::string InBothUnits(int64_t bytes) {
 }
 
 // Where the error sends the reader.
-std::string RemedyFor(const std::string& tier, const PlanInput& input) {
+std::string RemedyFor(const Shortage& shortage, const PlanInput& input) {
   const int64_t longest = LongestContext(input);
-  std::string remedy = longest > 0 ? fmt::format("The longest context that fits is {} tokens. ", longest)
-                                   : std::string("No context fits, however short. ");
-  if (tier == "device memory") return remedy + "Raise --device-memory, or shorten the context (--ctx-size, --predict).";
-  if (tier == "disk memory") return remedy + "Raise --disk-memory, or --host-memory.";
-  return remedy + "Raise --host-memory, or give a folder on a fast disk with --disk.";
+  const std::string remedy = longest > 0 ? fmt::format("The longest context that fits is {} tokens. ", longest)
+                                         : std::string("No context fits, however short. ");
+  if (shortage.tier == "device memory") {
+    return remedy + "Raise --device-memory" + (longest > 0 ? ", or shorten the context (--ctx-size, --predict)." : ".");
+  }
+  if (shortage.tier == "host memory") {
+    return remedy + (input.disk_bytes == 0
+                         ? "Raise --host-memory, or give a folder on a fast disk with --disk."
+                         : "Raise --host-memory: what the disk holds passes through slots there, and what the device "
+                           "has no room for besides weights and KV lies there.");
+  }
+  if (!shortage.kept_from_host.empty()) {
+    return remedy + "Raise " + shortage.kept_from_host + ", or give a folder on a fast disk with --disk.";
+  }
+  const bool capped = input.options.host_weight_bytes || input.options.host_kv_bytes;
+  return remedy + "Raise --disk-memory, where the disk has room, or --host-memory" +
+         (capped ? ", --host-weights and --host-kv." : ".");
+}
+
+// What is missing, in words; from a size on that no tier has, nobody counts.
+Error ErrorOf(const Shortage& shortage, const PlanInput& input) {
+  const char* const at_least = shortage.needed_bytes >= kMostPlanBytes ? "at least " : "";
+  return Error(
+      ErrorKind::kOutOfMemory, shortage.tier,
+      fmt::format("a context of {} tokens needs {}{}; {} are available, {}{} are missing", input.context_tokens,
+                  at_least, InBothUnits(shortage.needed_bytes), InBothUnits(shortage.available_bytes), at_least,
+                  InBothUnits(shortage.needed_bytes - shortage.available_bytes)),
+      RemedyFor(shortage, input));
 }
 
 }  // namespace
@@ -107,31 +171,13 @@ int64_t Plan::DiskBytesPerPass() const {
 Plan MakePlan(const PlanInput& input) {
   CheckInput(input);
   Plan plan;
-  if (const std::optional<Shortage> shortage = Place(input, plan)) {
-    throw Error(ErrorKind::kOutOfMemory, shortage->tier,
-                fmt::format("a context of {} tokens needs {}; {} are available, {} are missing", input.context_tokens,
-                            InBothUnits(shortage->needed_bytes), InBothUnits(shortage->available_bytes),
-                            InBothUnits(shortage->needed_bytes - shortage->available_bytes)),
-                RemedyFor(shortage->tier, input));
-  }
+  if (const std::optional<Shortage> shortage = Place(input, plan)) throw ErrorOf(*shortage, input);
   if (input.options.looks_at_all_keys && plan.streams_kv()) {
     throw Error(ErrorKind::kUsage, "--middle oracle", "looks at all keys, and some are not on the device",
                 "Raise --device-memory.");
   }
   plan.times = PredictTimes(plan);
   return plan;
-}
-
-int64_t LongestContext(const PlanInput& input) {
-  int64_t low = 0, high = input.shape.max_positions;
-  while (low < high) {
-    PlanInput shorter = input;
-    shorter.context_tokens = low + (high - low + 1) / 2;
-    shorter.predict_tokens = std::min(input.predict_tokens, shorter.context_tokens);
-    Plan plan;
-    Place(shorter, plan) ? high = shorter.context_tokens - 1 : low = shorter.context_tokens;
-  }
-  return low;
 }
 
 }  // namespace triforce

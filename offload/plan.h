@@ -23,7 +23,7 @@ struct PlanOptions {
   std::optional<int64_t> resident_kv_bytes;      // the most of the stored KV to keep there
   std::optional<int64_t> host_weight_bytes;      // the most of the streamed weights to keep on the host, not on disk
   std::optional<int64_t> host_kv_bytes;          // the same of the streamed KV
-  std::optional<int64_t> pinned_bytes;           // the most host memory that can be locked
+  std::optional<int64_t> pinned_bytes;           // the most host memory that may be locked; left open: all of it
   std::optional<int64_t> slots;                  // of the ring, 2 or more
   std::optional<int64_t> slot_bytes;
   std::optional<bool> hidden_on_device;  // prefill's hidden states of the whole prompt
@@ -50,6 +50,14 @@ struct DraftInput {
   int64_t cache_tokens = 256;  // sinks included
 };
 
+// How parts of an input follow from its context where nobody has fixed them: what another context would get by itself
+// (longest_context.h).
+struct ContextRules {
+  bool output_fills = false;      // predict_tokens are what the prompt leaves of the context
+  bool budget_by_prompt = false;  // budget_tokens, unless there is no retrieval cache, are DefaultBudgetTokens
+  bool chunk_by_budget = false;   // chunk_tokens are ChunkTokensFor such a budget
+};
+
 struct PlanInput {
   ModelShape shape;
   std::optional<DraftInput> draft;
@@ -65,6 +73,7 @@ struct PlanInput {
   Rates rates;               // of each device and its link
   double link_gbps = 0;      // --link-gbps: transfers to the device are throttled to this; 0: they are not
   PlanOptions options;
+  ContextRules rules;
 };
 
 // A linear weight in panels: the first on the device, the next on the host, the last on disk.
@@ -79,6 +88,7 @@ struct MatrixPlan {
 };
 
 // The stored KV of a layer in blocks per kv_head, by storage position: the first on the device, then host, then disk.
+// A cut falls at the same block of every kv_head and sequence.
 struct KvPlan {
   int64_t resident = 0;
   int64_t host = 0;
@@ -144,7 +154,7 @@ struct Plan {
   int64_t guest_blocks = 0;     // per layer, kv_head and sequence: room for streamed chunks in the retrieval cache
   bool hidden_on_device = true;
   bool embedding_on_device = true;
-  bool stages_host = false;     // host memory is not locked: what streams from it passes through the staging slots
+  bool stages_host = false;     // pinned_bytes are too few: what streams from the host passes through the staging slots
   TierPlan device, host, disk;  // device: each of them; host and disk: for all together
   PlanTimes times;
 
@@ -163,14 +173,12 @@ constexpr int64_t RankedChunks(int64_t prompt_tokens, int64_t chunk_tokens) {
   return prompt_tokens < 1 ? 0 : (prompt_tokens - 1) / chunk_tokens;
 }
 
-// Throws Error: kUsage where options contradict the shape or each other; kOutOfMemory where it does not fit, naming
-// the tier, bytes needed and available, and the longest context that would fit.
+// Throws Error: kUsage where a number is out of range, or options contradict the shape or each other; kOutOfMemory
+// where it does not fit, naming the tier, bytes needed and available, and the longest context that would fit
+// (longest_context.h). Whatever the numbers, none wraps around.
 Plan MakePlan(const PlanInput& input);
 
 // What MakePlan expects of the steps of `plan`, whose placement is made (plan_times.cc).
 PlanTimes PredictTimes(const Plan& plan);
-
-// The longest context, in tokens, that MakePlan accepts with everything else as in `input`; 0 where none does.
-int64_t LongestContext(const PlanInput& input);
 
 }  // namespace triforce

@@ -18,6 +18,7 @@ json ShapeJson(const ModelShape& s) {
           {"max_positions", s.max_positions},
           {"attention_bias", s.attention_bias},
           {"mlp_bias", s.mlp_bias},
+          {"tied_embeddings", s.tied_embeddings},
           {"weight_type", Name(s.weight_type)},
           {"embedding_type", Name(s.embedding_type)},
           {"lm_head_type", Name(s.lm_head_type)}};

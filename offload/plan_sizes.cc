@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/checked_int.h"
 #include "kernels/ops/kv_view.h"
 #include "offload/draft_plan.h"
 #include "offload/round_costs.h"
@@ -15,67 +16,74 @@ constexpr int64_t kVerifyRows = 64;
 constexpr int64_t kLeastTailBlocks = 2, kMostTailBlocks = 4;
 constexpr int64_t kLogitsRows = 64;
 
-int64_t F32(int64_t elements) { return AlignedBytes(elements * kF32Bytes); }
+// As AlignedBytes.
+CheckedInt Aligned(CheckedInt bytes) { return bytes.RoundedUpTo(AlignedBytes(1)); }
+CheckedInt F32(CheckedInt elements) { return Aligned(elements * kF32Bytes); }
+int64_t Counted(CheckedInt bytes) { return bytes.Capped(kMostPlanBytes); }
 
 }  // namespace
 
 int64_t TailBlocks(int64_t context_tokens, int64_t predict_tokens) {
   // A prompt may end anywhere in its last block.
-  const int64_t wanted = KvBlocks(kKvBlock - 1 + predict_tokens + kVerifyRows);
+  const int64_t wanted = KvBlocks(kKvBlock - 1 + std::min(predict_tokens, context_tokens) + kVerifyRows);
   return std::min(KvBlocks(context_tokens), std::clamp(wanted, kLeastTailBlocks, kMostTailBlocks));
 }
 
 int64_t PartialBytes(const PlanInput& input, const ModelShape& shard) {
   const int64_t helpful = input.cpu_device ? int64_t{4} << 20 : int64_t{64} << 20;
   const int64_t group = shard.heads / shard.kv_heads;
-  const int64_t least = input.options.prefill_rows * group * (shard.head_dim + 2) * kF32Bytes;
-  return AlignedBytes(std::max(helpful, least));
+  const CheckedInt least = CheckedInt(input.options.prefill_rows) * group * (shard.head_dim + 2) * kF32Bytes;
+  return AlignedBytes(std::max(helpful, Counted(least)));
 }
 
 int64_t SmallWeightBytes(const ModelShape& s) {
-  int64_t layer = 2 * F32(s.hidden);
+  CheckedInt layer = 2 * F32(s.hidden);
   if (s.attention_bias) layer += F32(s.q_features() + 2 * s.kv_features()) + F32(s.hidden);
   if (s.mlp_bias) layer += F32(2 * s.ffn) + F32(s.hidden);
-  return s.layers * layer + F32(s.hidden) + F32(s.head_dim / 2);
+  return Counted(s.layers * layer + F32(s.hidden) + F32(s.head_dim / 2));
 }
 
 int64_t ActivationBytes(const PlanInput& input, const ModelShape& s, bool embedding_on_device) {
   const int64_t rows = input.options.prefill_rows;
-  int64_t bytes = 0;
+  CheckedInt bytes = 0;
   // Two hidden states: one is worked on while the other moves.
   for (const int64_t features : {s.hidden, s.hidden, s.hidden, s.q_features() + 2 * s.kv_features(), s.q_features(),
                                  s.ffn, s.head_dim / 2, s.head_dim / 2, s.heads, s.heads}) {
-    bytes += F32(rows * features);
+    bytes += F32(CheckedInt(rows) * features);
   }
   bytes += F32(rows) + F32(input.context_tokens);  // ids, positions
-  bytes += F32(std::min(kLogitsRows, rows) * s.vocab * input.devices);
-  if (!embedding_on_device) bytes += AlignedBytes(rows * s.hidden * SizeOf(s.embedding_type));
-  return bytes;
+  bytes += F32(CheckedInt(std::min(kLogitsRows, rows)) * s.vocab * input.devices);
+  if (!embedding_on_device) bytes += Aligned(CheckedInt(rows) * s.hidden * SizeOf(s.embedding_type));
+  return Counted(bytes);
 }
 
 int64_t PrefillKvBytes(const PlanInput& input, const ModelShape& s) {
-  return s.kv_heads * KvBlocks(input.context_tokens) * KvBlockBytes(s, input.kv_type);
+  return Counted(CheckedInt(s.kv_heads) * KvBlocks(input.context_tokens) * KvBlockBytes(s, input.kv_type));
 }
 
 int64_t ChunkRankBytes(const PlanInput& input, const ModelShape& s) {
-  const int64_t chunks = s.kv_heads * KvBlocks(input.context_tokens) * (kKvBlock / input.options.chunk_tokens);
-  return F32(chunks * s.head_dim) + 2 * F32(chunks);  // means; scores and order
+  const CheckedInt chunks =
+      CheckedInt(s.kv_heads) * KvBlocks(input.context_tokens) * (kKvBlock / input.options.chunk_tokens);
+  return Counted(F32(chunks * s.head_dim) + 2 * F32(chunks));  // means; scores and order
 }
 
-int64_t HiddenBytes(const PlanInput& input) { return F32(input.context_tokens * input.shape.hidden); }
+int64_t HiddenBytes(const PlanInput& input) {
+  return Counted(F32(CheckedInt(input.context_tokens) * input.shape.hidden));
+}
 
 int64_t SamplingBytes(const PlanInput& input) {
   constexpr int64_t kLawMakers = 4;  // the first token's, and one of each level and a draft
-  const int64_t penalties = 2 * F32(input.shape.vocab);
-  const int64_t plain = penalties + 2 * F32(1);
-  return input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + F32(kVerifyRows)));
+  const CheckedInt penalties = 2 * F32(input.shape.vocab);
+  const CheckedInt plain = penalties + 2 * F32(1);
+  return Counted(input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + F32(kVerifyRows))));
 }
 
 int64_t DeviceRoundBytes(const PlanInput& input) {
   static_assert(kMostReplayed >= kMostGamma + kMostDraftGamma + 1);
   constexpr int64_t kNumbers = 256;  // room for lengths and positions
-  return F32(kMostReplayed * input.shape.vocab) + F32(kMostDraftGamma * input.shape.vocab) + F32(kNumbers) +
-         5 * F32(kMostReplayed + 2) + F32(2);
+  const CheckedInt vocab = input.shape.vocab;
+  return Counted(F32(kMostReplayed * vocab) + F32(kMostDraftGamma * vocab) + F32(kNumbers) +
+                 5 * F32(kMostReplayed + 2) + F32(2));
 }
 
 RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
@@ -93,21 +101,21 @@ RetrievalSizes RetrievalSizesOf(const PlanInput& input) {
 
 int64_t ChunkMeanBytes(const PlanInput& input, const ModelShape& s) {
   const RetrievalSizes sizes = RetrievalSizesOf(input);
-  return s.layers * AlignedBytes(s.kv_heads * sizes.chunks * s.head_dim * SizeOf(input.kv_type));
+  return Counted(s.layers * Aligned(CheckedInt(s.kv_heads) * sizes.chunks * s.head_dim * SizeOf(input.kv_type)));
 }
 
 int64_t RetrievalListBytes(const PlanInput& input, const ModelShape& s) {
   const RetrievalSizes sizes = RetrievalSizesOf(input);
   constexpr int64_t kI32Bytes = 4, kI64Bytes = 8;
-  const int64_t heads = s.layers * s.kv_heads;
-  const int64_t weights =
-      input.options.weighs_chunks ? s.layers * F32(s.kv_heads * sizes.chunks) + F32(s.heads * sizes.chunks) : 0;
-  return weights +                                                            // sums of shares, and one query's
-         AlignedBytes(heads * sizes.list_blocks * kBlockTiles * kI64Bytes) +  // lists
-         AlignedBytes(heads * (sizes.first_places + sizes.last_places) * kI32Bytes) +  // places
-         2 * AlignedBytes(heads * sizes.budget_chunks * kI32Bytes) +                   // forced and selected chunks
-         F32(s.kv_heads * sizes.chunks) +                                              // scores
-         s.layers * F32(sizes.kept_rows * (s.q_features() + 2 * s.kv_features()));     // queries
+  const CheckedInt heads = s.layers * s.kv_heads, chunks = sizes.chunks, rows = sizes.kept_rows;
+  const CheckedInt weights =
+      input.options.weighs_chunks ? s.layers * F32(s.kv_heads * chunks) + F32(s.heads * chunks) : 0;
+  return Counted(weights +                                                       // sums of shares, and one query's
+                 Aligned(heads * sizes.list_blocks * kBlockTiles * kI64Bytes) +  // lists
+                 Aligned(heads * (sizes.first_places + sizes.last_places) * kI32Bytes) +  // places
+                 2 * Aligned(heads * sizes.budget_chunks * kI32Bytes) +                   // forced and selected chunks
+                 F32(s.kv_heads * chunks) +                                               // scores
+                 s.layers * F32(rows * (s.q_features() + 2 * s.kv_features())));          // queries
 }
 
 int64_t GuestBlocks(const PlanInput& input) {
@@ -115,17 +123,18 @@ int64_t GuestBlocks(const PlanInput& input) {
 }
 
 int64_t GuestPoolBytes(const PlanInput& input, const ModelShape& s) {
-  return s.layers * AlignedBytes(GuestBlocks(input) * s.kv_heads * KvBlockBytes(s, input.kv_type));
+  return Counted(s.layers * Aligned(CheckedInt(GuestBlocks(input)) * s.kv_heads * KvBlockBytes(s, input.kv_type)));
 }
 
 int64_t StreamingCacheBytes(const DraftInput& draft, DType kv_type) {
   const ModelShape& s = draft.shape;
   constexpr int64_t kI64Bytes = 8;
-  return AlignedBytes(s.layers * s.kv_heads * KvBlockBytes(s, kv_type)) +              // a block of each kv_head
-         F32(2 * s.layers * draft.sink_tokens * s.kv_features()) +                     // sinks as they came
-         AlignedBytes(s.layers * s.kv_heads * 2 * kI64Bytes) +                         // and as they are turned
-         AlignedBytes(s.layers * kDraftRows * s.kv_heads * kBlockTiles * kI64Bytes) +  // lists of a pass' tiles
-         AlignedBytes(kDraftRows * 2 * kI64Bytes);                                     // what its rows see of them
+  const CheckedInt heads = s.layers * s.kv_heads;
+  return Counted(Aligned(heads * KvBlockBytes(s, kv_type)) +                            // a block of each kv_head
+                 F32(2 * CheckedInt(s.layers) * draft.sink_tokens * s.kv_features()) +  // sinks as they came
+                 Aligned(heads * 2 * kI64Bytes) +                                       // and as they are turned
+                 Aligned(heads * kDraftRows * kBlockTiles * kI64Bytes) +                // lists of a pass' tiles
+                 AlignedBytes(kDraftRows * 2 * kI64Bytes));                             // what its rows see of them
 }
 
 int64_t KvBlockBytes(const ModelShape& shape, DType kv_type) { return 2 * kKvBlock * shape.head_dim * SizeOf(kv_type); }

@@ -3,10 +3,14 @@
 
 #include <cstdint>
 
+#include "kernels/core/bytes.h"
 #include "kernels/core/cuda_lane.h"
 #include "offload/plan.h"
 
 namespace triforce {
+
+// No tier has as many: from here on bytes are not counted, so that sums of them fit.
+inline constexpr int64_t kMostPlanBytes = 4 * kMostSizeBytes;
 
 // As Arena::Cut rounds.
 constexpr int64_t AlignedBytes(int64_t bytes) { return (bytes + 255) / 256 * 256; }

@@ -9,6 +9,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/longest_context.h"
 #include "offload/plan_json.h"
 #include "offload/plan_sizes.h"
 #include "offload/plan_testing.h"
@@ -64,6 +65,9 @@ TEST_CASE("bytes of KV per token, and parameters, of the published models") {
   // As their cards count them, without norms: 4 matrices of hidden^2, 3 of hidden x ffn, embedding and lm_head.
   CHECK(NamedShape("llama2-7b")->parameters() == 6738149376);
   CHECK(NamedShape("llama2-13b")->parameters() == 13015449600);
+  // Embedding and lm_head are one matrix, as tie_word_embeddings says.
+  CHECK(NamedShape("llama3.2-1b")->parameters() == 1235746816);
+  CHECK(NamedShape("llama3.2-3b")->parameters() == 3212574720);
   CHECK_FALSE(NamedShape("llama2-8b").has_value());
   for (const std::string_view name : ShapeNames()) CHECK(NamedShape(name).has_value());
 }

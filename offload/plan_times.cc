@@ -152,7 +152,7 @@ class Times {
     double bytes = static_cast<double>(LmHeadPanelSizes(s).bytes());
     for (const LayerMatrix m : kLayerMatrixOrder) bytes += static_cast<double>(s.layers * PanelSizesOf(s, m).bytes());
     // Keys and values of its cache are read twice and written once.
-    bytes += 3 * static_cast<double>(input_.draft->cache_tokens * s.KvBytesPerToken(DType::kF32));
+    bytes += 3 * static_cast<double>(input_.draft->cache_tokens) * static_cast<double>(s.KvBytesPerToken(DType::kF32));
     const double ops = kDraftOpsPerLayer * static_cast<double>(s.layers) + kOpsPerPass;
     return static_cast<double>(input_.batch) * (Ms(bytes, rates_.device_read_gbps) + ops * rates_.op_us * 1e-3);
   }

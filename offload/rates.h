@@ -7,6 +7,9 @@
 
 namespace triforce {
 
+// What a rate may be. What is slower or faster is a mistake, and times by it would leave the range of numbers.
+inline constexpr double kLeastRate = 1e-6, kMostRate = 1e9;
+
 // Of one device and its link. _gbps: 10^9 bytes per second; _gflops: 10^9 multiply-adds and additions per second, two
 // to a fused multiply-add.
 struct Rates {

@@ -19,13 +19,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxFileBytes = int64_t{1} << 20;
-constexpr double kMaxRate = 1e9;
 constexpr char kRemedy[] = "Delete the file and run triforce doctor, which measures and writes it anew.";
 
 struct RateField {
   const char* name;
   double Rates::*value;
-  double max = kMaxRate;
+  double max = kMostRate;
 };
 
 constexpr RateField kFields[] = {
@@ -48,10 +47,15 @@ constexpr RateField kFields[] = {
 // The object that the file holds; null where there is no file.
 nlohmann::json ReadObject(const std::string& path) {
   std::error_code error;
-  if (!fs::exists(path, error) && !error) return nullptr;
-  if (fs::is_directory(path, error)) {
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) return nullptr;
+  if (fs::is_directory(status)) {
     errno = EISDIR;
     FailIo(path, "cannot be read");
+  }
+  // Opening a pipe waits for whoever writes to it, perhaps for ever.
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    throw Error(ErrorKind::kIo, path, "is a pipe or a device, expected a file", kRemedy);
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) FailIo(path, "cannot be read");
@@ -80,11 +84,12 @@ std::string Shown(const nlohmann::json& value) {
 
 double Rate(const std::string& where, const nlohmann::json& entry, const RateField& field) {
   const std::string place = fmt::format("{}.{}", where, field.name);
-  const std::string expected = fmt::format("expected a number above 0 and at most {:g}", field.max);
+  const std::string expected = fmt::format("expected a number from {:g} to {:g}", kLeastRate, field.max);
   const auto found = entry.find(field.name);
   if (found == entry.end()) FailInput(place, "is missing, " + expected);
   const double value = found->is_number() ? found->get<double>() : -1;
-  if (!(value > 0 && value <= field.max)) FailInput(place, fmt::format("found {}, {}", Shown(*found), expected));
+  if (!(value >= kLeastRate && value <= field.max))
+    FailInput(place, fmt::format("found {}, {}", Shown(*found), expected));
   return value;
 }
 

@@ -17,7 +17,7 @@ namespace triforce {
 std::string DefaultRatesPath();
 
 // Nothing where there is no such file or it does not know the device. Throws Error: kIo; kInvalidInput, naming the
-// field, where it is not as above or a rate is no number above 0 and at most 10^9 (compute_share_copying: 1).
+// field, where it is not as above or a rate is no number from kLeastRate to kMostRate (compute_share_copying: 1).
 std::optional<Rates> ReadRates(const std::string& path, const std::string& device_name);
 
 // Writes or replaces the device's entry; others stay as they are. The file appears whole or not at all, its folder is

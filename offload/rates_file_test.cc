@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -100,14 +101,15 @@ TEST_CASE("other entries stay, whatever is in them") {
 
 TEST_CASE("rates that are no rates are errors that name file, device and field") {
   const std::string folder = Folder("hostile");
-  for (const char* value : {"\"fast\"", "null", "true", "[]", "{}", "0", "-0.0", "-1", "1e300", "2e9"}) {
+  for (const char* value :
+       {"\"fast\"", "null", "true", "[]", "{}", "0", "-0.0", "-1", "1e300", "2e9", "1e-300", "1e-7"}) {
     for (const char* field : {"device_read_gbps", "all_reduce_us", "compute_share_copying"}) {
       CAPTURE(value);
       nlohmann::json entry = Entry();
       entry[field] = nlohmann::json::parse(value);
       const std::string path = Write(folder + "/rates.json", nlohmann::json{{"cpu", entry}}.dump());
       CheckFails([&] { ReadRates(path, "cpu"); }, ErrorKind::kInvalidInput,
-                 {path, std::string("cpu.") + field, "expected a number above 0", "triforce doctor"});
+                 {path, std::string("cpu.") + field, "expected a number from 1e-06", "triforce doctor"});
     }
   }
   nlohmann::json entry = Entry();
@@ -147,6 +149,13 @@ TEST_CASE("paths that cannot be read or written are errors that name them, and l
   Write(folder + "/file", "");
   CheckFails([&] { WriteRates(folder + "/file/rates.json", "cpu", {}); }, ErrorKind::kIo, {folder + "/file"});
   CHECK(std::distance(fs::directory_iterator(folder), fs::directory_iterator()) == 2);
+}
+
+TEST_CASE("a pipe in the place of the file is an error, and nobody waits for it") {
+  const std::string path = Folder("pipe") + "/rates.json";
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  CheckFails([&] { ReadRates(path, "cpu"); }, ErrorKind::kIo, {path, "a pipe"});
+  CheckFails([&] { WriteRates(path, "cpu", AssumedCpuRates()); }, ErrorKind::kIo, {path, "a pipe"});
 }
 
 TEST_CASE("a link to the file stays a link") {

@@ -6,14 +6,14 @@
 
 #include "kernels/core/error.h"
 #include "kernels/ops/kv_view.h"
+#include "offload/plan_sizes.h"
 
 namespace triforce {
 namespace {
 
 using Bottom = SpeculationShape::Bottom;
 
-// Of two shapes of which one has all parts of the other, the larger one is taken if it costs no more than so much more:
-// a run can do without a part, and cannot add one.
+// How much more a larger shape may cost than the fastest one.
 constexpr double kWorthAnOption = 1.02;
 
 // Of a run's time, what choosing chunks anew may take. Acceptance of the demo target with a budget of 1,024 tokens is
@@ -31,6 +31,11 @@ RoundChoices RoundsOf(const SpeculationShape& shape, const SpeculationChoices& c
           .below_or_not = open,
           .gamma = choices.gamma,
           .draft_gamma = choices.draft_gamma};
+}
+
+bool HasAllParts(const SpeculationShape& shape, const SpeculationShape& of) {
+  const bool bottom = of.bottom == Bottom::kNone || of.bottom == shape.bottom || shape.bottom == Bottom::kNgramDraft;
+  return bottom && (shape.retrieval || !of.retrieval);
 }
 
 // As many that selecting takes no more than its share of the time.
@@ -57,6 +62,11 @@ RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const Acceptanc
           .retrieval = AcceptanceCurve(rates.retrieval)};
 }
 
+int64_t DefaultBudgetTokens(int64_t prompt_tokens, int64_t chunk_tokens) {
+  constexpr int64_t kShare = 10;
+  return std::max(kLeastBudgetChunks * chunk_tokens, prompt_tokens / kShare);
+}
+
 int64_t ChunkTokensFor(int64_t budget_tokens) {
   constexpr int64_t kMost = 32, kLeastChunks = 16;
   int64_t tokens = kMost;
@@ -76,21 +86,33 @@ PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const 
 
 SpeculationPlan PlanSpeculation(const PlanInput& input, const SpeculationChoices& choices) {
   if (choices.shape) return PlanFor(input, *choices.shape, choices);
-  SpeculationPlan best = PlanFor(input, {}, choices);
-  // Each has all parts of some before it.
+  std::vector<SpeculationPlan> plans = {PlanFor(input, {}, choices)};
   for (const SpeculationShape shape : {SpeculationShape{false, Bottom::kDraft}, SpeculationShape{true, Bottom::kNone},
                                        SpeculationShape{true, Bottom::kDraft}}) {
     if ((shape.bottom == Bottom::kDraft && !input.draft) || (shape.retrieval && choices.budget_tokens == 0)) continue;
     try {
       const SpeculationPlan found = PlanFor(input, shape, choices);
-      if (found.round.gamma == 0) continue;  // nothing of it pays
-      const double worth = best.shape.none() ? 1 : kWorthAnOption;
-      if (found.round.ms_per_token < worth * best.round.ms_per_token) best = found;
+      if (found.round.gamma > 0) plans.push_back(found);  // otherwise nothing of it pays
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kOutOfMemory) throw;  // what does not fit is not chosen
     }
   }
-  return best;
+  return Preferred(plans);
+}
+
+const SpeculationPlan& Preferred(std::span<const SpeculationPlan> plans) {
+  const auto fastest = std::min_element(plans.begin(), plans.end(), [](const auto& a, const auto& b) {
+    return a.round.ms_per_token < b.round.ms_per_token;
+  });
+  const SpeculationPlan* preferred = &*fastest;
+  if (fastest->shape.none()) return *preferred;
+  for (const SpeculationPlan& plan : plans) {
+    if (HasAllParts(plan.shape, fastest->shape) &&
+        plan.round.ms_per_token < kWorthAnOption * fastest->round.ms_per_token) {
+      preferred = &plan;
+    }
+  }
+  return *preferred;
 }
 
 }  // namespace triforce

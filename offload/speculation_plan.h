@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "offload/plan.h"
 #include "offload/round_costs.h"
@@ -48,6 +49,10 @@ struct SpeculationChoices {
 // (docs/decisions.md, "Chunks are a tile or several").
 int64_t ChunkTokensFor(int64_t budget_tokens);
 
+// The budget of a retrieval cache where nothing is said: a tenth of the prompt, and no less than the fewest chunks of
+// `chunk_tokens` that there may be.
+int64_t DefaultBudgetTokens(int64_t prompt_tokens, int64_t chunk_tokens);
+
 // The input that a plan for `shape` is made from: `input` with what the shape needs. REQUIRES: input.draft where it
 // needs one.
 PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const SpeculationChoices& choices);
@@ -55,6 +60,11 @@ PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const 
 // The fastest of what `choices` leave open: of no speculation, retrieval, and what a draft makes possible if
 // input.draft is there. Throws Error as MakePlan does, where not even plain decoding fits.
 SpeculationPlan PlanSpeculation(const PlanInput& input, const SpeculationChoices& choices);
+
+// Of several plans the one to take: the fastest, or one whose shape has all parts of the fastest's and which costs no
+// more than 2 % more, since a run can do without a part and cannot add one. Nothing is added to no speculation at all.
+// REQUIRES: one at least; larger shapes stand behind smaller ones.
+const SpeculationPlan& Preferred(std::span<const SpeculationPlan> plans);
 
 // What is assumed of a shape's proposers.
 RoundAcceptance AssumedAcceptance(const SpeculationShape& shape, const AcceptanceRates& rates);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
 #include "kernels/core/error.h"
 #include "offload/plan_testing.h"
 
@@ -105,6 +107,30 @@ TEST_CASE("the better proposals are, the more of them, and the shorter a token t
     ms = plan.round.ms_per_token;
   }
   CHECK(gamma > 8);
+}
+
+// Each with the time of a token.
+SpeculationPlan Taking(SpeculationShape shape, double ms_per_token) {
+  return {.shape = shape, .rounds = {}, .round = {.gamma = 4, .ms_per_token = ms_per_token}};
+}
+
+TEST_CASE("the 2 % for a larger mode is given once, over the fastest, and only to one that has all its parts") {
+  constexpr SpeculationShape kNone{}, kDraft{false, Bottom::kDraft}, kRetrieval{true, Bottom::kNone},
+      kHierarchy{true, Bottom::kDraft};
+  const auto preferred = [&](double none, double draft, double retrieval, double hierarchy) {
+    const SpeculationPlan plans[] = {Taking(kNone, none), Taking(kDraft, draft), Taking(kRetrieval, retrieval),
+                                     Taking(kHierarchy, hierarchy)};
+    return Preferred(plans).shape;
+  };
+  CHECK(preferred(200, 100, 101.9, 103.9) == kDraft);  // not 2 % and 2 % more
+  CHECK(preferred(200, 100, 101.9, 150) == kDraft);    // retrieval has no draft
+  CHECK(preferred(200, 101.9, 100, 150) == kRetrieval);
+  CHECK(preferred(200, 100, 150, 101.9) == kHierarchy);
+  CHECK(preferred(200, 150, 100, 101.9) == kHierarchy);
+  CHECK(preferred(200, 100, 101, 101.9) == kHierarchy);
+  CHECK(preferred(200, 100, 99, 101.5) == kRetrieval);  // 2.5 % more than the fastest
+  CHECK(preferred(100, 100.5, 101, 101) == kNone);      // nothing is added to none
+  CHECK(Preferred(std::array{Taking(kNone, 1)}).shape == kNone);
 }
 
 TEST_CASE("a draft that never guesses right is not worth its time where nothing streams") {

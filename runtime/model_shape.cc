@@ -17,7 +17,8 @@ ModelShape ShapeOf(const ModelConfig& config) {
           .vocab = config.vocab,
           .max_positions = config.max_positions,
           .attention_bias = config.attention_bias,
-          .mlp_bias = config.mlp_bias};
+          .mlp_bias = config.mlp_bias,
+          .tied_embeddings = config.tied_embeddings};
 }
 
 ModelConfig ConfigOf(const ModelShape& shape) {
@@ -33,6 +34,7 @@ ModelConfig ConfigOf(const ModelShape& shape) {
                      .rms_norm_eps = 1e-5f,
                      .attention_bias = shape.attention_bias,
                      .mlp_bias = shape.mlp_bias,
+                     .tied_embeddings = shape.tied_embeddings,
                      .bos = {},
                      .eos = {},
                      .rope = {}};

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -124,6 +125,10 @@ SamplingOptions SamplingOf(const BenchConditionFlags& flags, const ModelConfig& 
 }
 
 BenchConditions MakeConditions(const BenchConditionFlags& flags, std::stop_token stop) {
+  if (!std::isfinite(flags.link_ratio)) {
+    throw Error(ErrorKind::kUsage, "--link-ratio",
+                fmt::format("found {}, expected a number above 0", flags.link_ratio));
+  }
   if (flags.link_ratio > 0 && flags.model.plan.link_gbps > 0) {
     throw Error(ErrorKind::kUsage, "--link-ratio", "contradicts --link-gbps", "Give one of them.");
   }

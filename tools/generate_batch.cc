@@ -49,6 +49,7 @@ class BatchCommand {
                           .complete =
                               [&](PlanInput& plan) {
                                 plan.batch = std::min<int64_t>(flags_.batch, static_cast<int64_t>(jobs_.size()));
+                                plan.rules.output_fills = fills_context_;
                                 chosen_ = ChooseSpeculations(flags_.speculation, plan, PromptLengths());
                               },
                           .trace = trace.get()},
@@ -84,6 +85,7 @@ class BatchCommand {
     }
     for (const BatchJob& job : jobs_) {
       if (job.options.max_tokens < 0) {
+        fills_context_ = true;
         predict_ = std::max(predict_, context_ - static_cast<int64_t>(job.prompt.size()));
       }
     }
@@ -193,6 +195,7 @@ class BatchCommand {
   std::vector<BatchJob> jobs_;
   std::vector<std::string> texts_;  // as far as they are known
   int64_t context_ = 0, predict_ = 0;
+  bool fills_context_ = false;  // a text goes on until its context is full
   std::optional<OutputFile> ids_file_, stats_file_;
   std::unique_ptr<Engine> engine_;
   std::vector<ChosenSpeculation> chosen_;  // by job

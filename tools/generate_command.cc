@@ -52,6 +52,7 @@ class GenerateRun {
                     .draft = DraftOf(flags_.speculation),
                     .complete =
                         [&](PlanInput& plan) {
+                          plan.rules.output_fills = flags_.predict < 0;
                           chosen_ = ChooseSpeculations(flags_.speculation, plan, {&prompt_tokens_, 1}).at(0);
                           options_.speculation = chosen_.options;
                         },

@@ -4,6 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -24,25 +27,30 @@ constexpr int64_t kAssumedHostBytes = int64_t{128} << 30;
 
 std::string CheckSize(const std::string& text) {
   if (ParseBytes(text)) return "";
-  return fmt::format("found \"{}\", expected a size such as 24G, 512M or 0", text);
+  return fmt::format("found \"{}\", expected a size such as 24G, 512M or 0, at most 1024T", text);
 }
 
 std::optional<int64_t> SizeOf(const std::string& text) {
   return text.empty() || text == "auto" ? std::nullopt : ParseBytes(text);
 }
 
-// Of the file that is named, which then has to have them; else of doctor's own file, or assumed ones.
-Rates RatesFor(const PlanFlags& flags, const std::string& device) {
-  const Rates assumed = AssumedRates(device);
-  const std::string name = DeviceName(device).value_or(device);
-  if (flags.rates.empty()) {
-    try {
-      return ReadRates(DefaultRatesPath(), name).value_or(assumed);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kUsage) throw;  // the environment names no place for such a file
-      return assumed;
-    }
+// Of doctor's own file. It is a cache, which nobody has asked for: where it cannot be read, that is said, once, and the
+// plan goes on without.
+std::optional<Rates> KeptRates(const std::string& name) {
+  try {
+    return ReadRates(DefaultRatesPath(), name);
+  } catch (const Error& error) {
+    static bool said = error.kind() == ErrorKind::kUsage;  // the environment names no place for such a file
+    if (!said) std::fputs(fmt::format("{}\n  Rates are assumed instead.\n", error.what()).c_str(), stderr);
+    said = true;
+    return std::nullopt;
   }
+}
+
+// Of the file that is named, which then has to have them; else kept ones, or assumed ones.
+Rates RatesFor(const PlanFlags& flags, const std::string& device) {
+  const std::string name = DeviceName(device).value_or(device);
+  if (flags.rates.empty()) return KeptRates(name).value_or(AssumedRates(device));
   const std::optional<Rates> rates = ReadRates(flags.rates, name);
   if (!rates) {
     throw Error(ErrorKind::kIo, flags.rates, fmt::format("has no rates of the device \"{}\"", device),
@@ -55,7 +63,9 @@ int64_t FreeDiskBytes(const std::string& directory) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(directory, error);
   if (error) throw Error(ErrorKind::kIo, directory, error.message(), "Give a folder on a fast disk with --disk.");
-  return DefaultShare(static_cast<int64_t>(space.available));
+  const auto most = static_cast<std::uintmax_t>(kMostSizeBytes);  // some file systems claim to have no end
+  // A full disk is one still: what then does not fit is short of disk memory, and has not been without a disk.
+  return std::max<int64_t>(1, DefaultShare(static_cast<int64_t>(std::min(space.available, most))));
 }
 
 }  // namespace
@@ -64,9 +74,17 @@ std::string CheckDevice(const std::string& text) {
   return DeviceName(text) ? "" : fmt::format("found \"{}\", expected cpu, cuda or cuda:N", text);
 }
 
+std::string CheckLinkRate(const std::string& text) {
+  char* end = nullptr;
+  const double rate = std::strtod(text.c_str(), &end);
+  const bool number = !text.empty() && end == text.c_str() + text.size();
+  if (number && (rate == 0 || (rate >= kLeastRate && rate <= kMostRate))) return "";
+  return fmt::format("found \"{}\", expected 0, or a rate from {:g} to {:g}", text, kLeastRate, kMostRate);
+}
+
 std::string CheckSizeOrAuto(const std::string& text) {
   if (text == "auto" || ParseBytes(text).value_or(0) > 0) return "";
-  return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto", text);
+  return fmt::format("found \"{}\", expected a size such as 24G, 512M or auto, at most 1024T", text);
 }
 
 void AddPlanFlags(CLI::App& app, PlanFlags& f) {
@@ -79,7 +97,7 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
   app.add_option("--link-gbps", f.link_gbps, "throttle transfers to the device, 10^9 bytes/s; 0: not")
-      ->transform(Number(0));
+      ->check(CheckLinkRate, "");
   const auto size = [&](const char* name, std::string& value, const char* help) {
     app.add_option(name, value, help)->check(CheckSize, "SIZE");
   };

@@ -46,6 +46,9 @@ PlanInput MakePlanInput(const PlanFlags& flags, const PlanSubject& subject);
 // For --device: empty where `text` names a device, whether it is there or not; otherwise what is wrong.
 std::string CheckDevice(const std::string& text);
 
+// For --link-gbps: empty where `text` is a rate that the plan can count with; otherwise what is wrong.
+std::string CheckLinkRate(const std::string& text);
+
 // For flags that are sizes: empty where `text` is one, or "auto"; otherwise what is wrong.
 std::string CheckSizeOrAuto(const std::string& text);
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
-#include "offload/plan_sizes.h"
+#include "kernels/ops/kv_view.h"
 #include "offload/reproducible_plan.h"
 #include "tools/number_flags.h"
 
@@ -31,9 +31,6 @@ Middle MiddleOf(const std::string& name) {
   if (name == "oracle") return Middle::kOracle;
   return Middle::kRetrieval;
 }
-
-// The default budget is the prompt's tokens over this.
-constexpr int64_t kBudgetShare = 10;
 
 std::string CheckReselect(const std::string& text) {
   if (text == "auto" || text == "never" || ReselectTokens(text) > 0) return "";
@@ -79,6 +76,8 @@ ChosenSpeculation ChooseByPlan(const SpeculationFlags& flags, PlanInput& input) 
   SpeculationChoices choices = ChoicesOf(flags, input);
   choices.budget_tokens = BudgetTokens(flags, prompt);
   input.options.chunk_tokens = ChunkTokens(flags, prompt);
+  input.rules.budget_by_prompt = !flags.budget;
+  input.rules.chunk_by_budget = !flags.budget && !flags.chunk_size;
   const SpeculationPlan found = PlanSpeculation(input, choices);
   input = InputFor(input, found.shape, choices);
   input.options.gamma = found.round.gamma;
@@ -142,6 +141,7 @@ std::vector<ChosenSpeculation> ChooseReproducibly(const SpeculationFlags& flags,
                 fmt::format("Give every, auto or a number of tokens up to {}.", kMostReproducibleReselect));
   }
   input.options.chunk_tokens = ChunkTokens(flags, 0);
+  input.rules.budget_by_prompt = !flags.budget && !flags.chunk_size;
   struct Found {
     ChosenSpeculation speculation;
     Round round;
@@ -183,8 +183,9 @@ int64_t BudgetTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {
   if (flags.reproducible) {
     return flags.budget.value_or(ReproducibleBudget(prompt_tokens, ChunkTokens(flags, prompt_tokens)));
   }
-  const int64_t least = kLeastBudgetChunks * flags.chunk_size.value_or(PlanOptions().chunk_tokens);
-  return flags.budget.value_or(std::max(least, prompt_tokens / kBudgetShare));
+  // A size that no chunk may have is the plan's to refuse.
+  const int64_t chunk = std::clamp(flags.chunk_size.value_or(kKeyTile), kKeyTile, kKvBlock);
+  return flags.budget.value_or(DefaultBudgetTokens(prompt_tokens, chunk));
 }
 
 int64_t ChunkTokens(const SpeculationFlags& flags, int64_t prompt_tokens) {

@@ -28,7 +28,7 @@ std::optional<int64_t> ParseBytes(std::string_view text) {
     }
     for (size_t i = 0; i <= power; ++i) number *= 1024;
   }
-  if (number > 0x1p62) return std::nullopt;
+  if (number > static_cast<double>(kMostSizeBytes)) return std::nullopt;
   return static_cast<int64_t>(number);
 }
 

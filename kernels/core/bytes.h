@@ -8,7 +8,11 @@
 
 namespace triforce {
 
-// "24G", "24GiB", "24GB", "1.5M", "4096": bytes; nothing where `text` is none of these, negative, or beyond 2^62.
+// The largest size that anybody may write, 1024T: more than any machine has, and small enough to be added up.
+inline constexpr int64_t kMostSizeBytes = int64_t{1} << 50;
+
+// "24G", "24GiB", "24GB", "1.5M", "4096": bytes; nothing where `text` is none of these, negative, or beyond
+// kMostSizeBytes.
 std::optional<int64_t> ParseBytes(std::string_view text);
 
 // "1.50 GiB", "20.3 MiB", "512 B".

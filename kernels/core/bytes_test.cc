@@ -13,10 +13,13 @@ TEST_CASE("sizes as people write them") {
   CHECK(ParseBytes("1.5k") == 1536);
   CHECK(ParseBytes("2T") == int64_t{2} << 40);
   CHECK(ParseBytes("7b") == 7);
+  CHECK(ParseBytes("1024T") == kMostSizeBytes);
+  CHECK(ParseBytes("1125899906842624") == kMostSizeBytes);
 }
 
 TEST_CASE("what is no size") {
-  for (const char* text : {"", "G", "-1", "12X", "1GG", "nan", "inf", "1e30", "99999999999T", "auto"}) {
+  for (const char* text : {"", "G", "-1", "12X", "1GG", "nan", "inf", "1e30", "99999999999T", "1025T",
+                           "1125899906842625", "4194304T", "auto"}) {
     CAPTURE(text);
     CHECK_FALSE(ParseBytes(text));
   }

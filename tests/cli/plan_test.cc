@@ -81,6 +81,116 @@ TEST_CASE("what does not fit: bytes missing and the longest context, which then 
   CHECK(folder.List().empty());  // nothing is made, only planned
 }
 
+int64_t LongestOf(const Result& refused) {
+  const std::string before = "The longest context that fits is ";
+  CAPTURE(refused.err);
+  REQUIRE(Contains(refused.err, before));
+  return std::stoll(refused.err.substr(refused.err.find(before) + before.size()));
+}
+
+TEST_CASE("the longest context has the budget that it would get by itself") {
+  const auto plan = [](int64_t context) {
+    return RunAssumed(With(Words("plan --shape llama2-7b --device-memory 8G --host-memory 24G --spec retrieval -c"),
+                           {std::to_string(context)}));
+  };
+  const int64_t longest = LongestOf(plan(131072));
+  CHECK(longest > 31000);
+  CHECK(longest < 31400);
+  CHECK(plan(longest).exit_code == 0);
+  CHECK(plan(longest + 1).exit_code == kFailure);
+  // Where a text goes on until the context is full, the prompt is what it is, and the budget with it.
+  const auto generate = [](const std::vector<std::string>& more) {
+    return RunAssumed(With(Words("generate --shape llama2-7b --random-weights --prompt-tokens 20000 -n -1 "
+                                 "--device-memory 8G --host-memory 24G --spec retrieval"),
+                           more));
+  };
+  const int64_t filled = LongestOf(generate({}));
+  CHECK(filled > 20000);
+  CHECK(LongestOf(generate({"-c", std::to_string(filled + 1)})) == filled);
+}
+
+TEST_CASE("bytes are missing on the tier that lacks them, never fewer than none, and no flag is asked for twice") {
+  const std::vector<std::string> on_host =
+      With(Words("plan --device cpu --device-memory 2G --resident-kv 0 -c 28000 -m"), {kDemoModel});
+  Result refused = RunAssumed(With(on_host, {"--host-kv", "0", "--host-memory", "128M"}));
+  CHECK(refused.exit_code == kFailure);
+  CHECK(Contains(refused.err, "disk memory: a context of 28000 tokens needs"));
+  CHECK(Contains(refused.err, "0 bytes are available"));
+  CHECK(Contains(refused.err, "Raise --host-kv, or give a folder on a fast disk with --disk."));
+  CHECK_FALSE(Contains(refused.err, "-1"));
+  const TemporaryFolder folder;
+  refused = RunAssumed(With(on_host, {"--host-memory", "1M", "--disk", folder.Path(".")}));
+  CHECK(refused.exit_code == kFailure);
+  CHECK(Contains(refused.err, "host memory: "));
+  CHECK(Contains(refused.err, "Raise --host-memory"));
+  CHECK_FALSE(Contains(refused.err, "--disk"));
+}
+
+// config.json as published with meta-llama/Llama-3.2-1B.
+constexpr char kLlama321b[] = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu",
+  "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192, "max_position_embeddings": 131072,
+  "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+  "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 32.0,
+  "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+  "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+  "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256})";
+
+TEST_CASE("tied embeddings are counted once: Llama-3.2-1B has 1.24 billion parameters") {
+  const TemporaryFolder folder;
+  folder.Write("config.json", kLlama321b);
+  const std::vector<std::string> limits = Words("plan -c 8192 --device-memory 24G --host-memory 8G");
+  CHECK(Contains(RunAssumed(With(limits, {"-m", folder.Path(".")})).out, ": 1.24 billion parameters"));
+  CHECK(Contains(RunAssumed(With(limits, {"--shape", "llama3.2-1b"})).out, ": 1.24 billion parameters"));
+}
+
+// Every number is one that its file or flag may have.
+TEST_CASE("a config.json at its limits, and flags at theirs, do not fit and say so") {
+  const TemporaryFolder folder;
+  folder.Write("config.json", R"({"vocab_size": 1048576, "hidden_size": 1048576, "intermediate_size": 1048576,
+    "num_hidden_layers": 4096, "num_attention_heads": 1048576, "num_key_value_heads": 1048576, "head_dim": 256,
+    "max_position_embeddings": 1073741824})");
+  for (const char* more : {"-c 1000000", "-c 16777216", "-c 1073741824 --batch 65536 --kv-type f32"}) {
+    CAPTURE(more);
+    const Result refused = RunAssumed(
+        With(Words("plan --device-memory 1024T --host-memory 1024T -m"), With({folder.Path(".")}, Words(more))));
+    CHECK(refused.exit_code == kFailure);
+    CHECK(Contains(refused.err, "needs at least 4096 TiB"));
+  }
+}
+
+TEST_CASE("a rates file of doctor's that cannot be read is told, and the run goes on with assumed rates") {
+  const TemporaryFolder home;
+  std::filesystem::create_directories(home.Path("triforce"));
+  const std::string rates = home.Path("triforce/rates.json"), ids = home.Write("ids.json", "[1, 2, 3]");
+  const auto run = [&](const std::string& line) {
+    return Run(
+        {.arguments = With(Words(line), {"-m", kTinyModel}), .environment = {{"XDG_CONFIG_HOME", home.Path(".")}}});
+  };
+  const std::string generate = "generate -n 2 --temp 0 --ids " + ids;
+  const Result expected = run(generate);
+  REQUIRE(expected.exit_code == 0);
+  const auto goes_on = [&](const std::string& line) {
+    const Result result = run(line);
+    CAPTURE(result.err);
+    CHECK(result.exit_code == 0);
+    CHECK(Contains(result.err, "rates.json"));
+    CHECK(Contains(result.err, "Rates are assumed instead."));
+    return result.out;
+  };
+  for (const char* text : {"", "{\"cpu\": 3}", "{\"cpu\": {\"op_us\": 1e-300}}"}) {
+    CAPTURE(text);
+    home.Write("triforce/rates.json", text);
+    CHECK(goes_on(generate) == expected.out);
+  }
+  CHECK(Contains(goes_on("plan"), "rates          assumed"));
+  // One that is asked for by name has to be there.
+  CHECK(run("plan --rates " + rates).exit_code == kFailure);
+  std::filesystem::remove(rates);
+  std::filesystem::create_directory(rates);
+  CHECK(goes_on(generate) == expected.out);
+}
+
 TEST_CASE("config.json is enough, and says the same as with the weights there") {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder.Path("model"));
@@ -172,6 +282,15 @@ TEST_CASE("bad input") {
   refused({"plan", "--shape", "llama2-7b", "-c", "200000"}, "131072");
   refused({"plan", "--shape", "llama2-7b", "--device-memory", "much"}, "much");
   refused({"plan", "--shape", "llama2-7b", "--slots", "1"}, "--slots");
+  refused({"plan", "--shape", "llama2-7b", "--resident-kv", "0", "--slots", "4", "--slot-size", "4194304T"},
+          "--slot-size");
+  refused({"plan", "--shape", "llama2-7b", "-c", "4096", "--batch", "4611686018427387904"}, "--batch");
+  for (const char* chunk : {"4611686018427387904", "-9223372036854775808", "0"}) {
+    refused({"plan", "--shape", "llama2-7b", "--chunk-size", chunk}, "--chunk-size");
+  }
+  for (const char* rate : {"nan", "inf", "1e-300"}) {
+    refused({"generate", "-m", kTinyModel, "--prompt-tokens", "3", "--link-gbps", rate}, "--link-gbps");
+  }
   refused({"plan", "--shape", "llama2-7b", "--devices", "3"}, "--devices");
   refused({"plan", "-m", "nowhere"}, "nowhere");
   refused({"plan", "--shape", "llama2-7b", "--rates", "nowhere.json"}, "nowhere.json");

@@ -50,7 +50,11 @@ void CheckPlacements(const Workload& work) {
   Engine resident(Options(work));
   REQUIRE_FALSE(resident.plan().streams_kv());
   const Outcome expected = RunOn(resident, work);
-  for (const auto& [name, options] : Placements(Options(work))) {
+  const std::vector<std::pair<std::string, EngineOptions>> placements = Placements(Options(work));
+  // In the simulator: KV and weights streamed, three tiers, a ring of eight slots, spilled hidden states.
+  const bool few = SmallTests() && TestDevice() != "cpu";
+  for (size_t i = few ? 2 : 0; i < placements.size(); i += few ? 3 : 1) {
+    const auto& [name, options] = placements[i];
     CAPTURE(name);
     Engine engine(options);
     CHECK(RunOn(engine, work) == expected);
@@ -63,7 +67,7 @@ TEST_CASE("every placement gives the same bits: a prompt of several blocks on th
 }
 
 TEST_CASE("every placement gives the same bits: a tail that is folded into the store more than once") {
-  CheckPlacements({.model = kDemo, .prompt = 600, .steps = 2, .rows = 1900});
+  CheckPlacements({.model = kDemo, .prompt = 600, .steps = 2, .rows = SmallTests() ? 1300 : 1900});
 }
 
 TEST_CASE("a verify pass of 1 to 64 rows gives each row the bits of a step of its own, in every placement") {

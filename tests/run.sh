@@ -4,6 +4,9 @@
 #   bash tests/run.sh                the tests
 #   bash tests/run.sh --sanitizers   then also under ASan and UBSan, and under TSan what is tagged "threads"
 #
+# What takes long is in tests/long/run.sh; docs/testing.md says what runs where. Afterwards tools/test_times.sh tells
+# where the time went.
+#
 # The counts are those of the doctest cases that ran in this call, and of tools/train's tests where python3 has PyTorch; a test that
 # ended without a summary counts as one failed.
 set -u
@@ -31,16 +34,24 @@ count_cases() {
 
 # run_tests NAME [BAZEL OPTIONS]: one configuration.
 run_tests() {
-  local name=$1 logs before=$failed
+  local name=$1 logs before=$failed configuration profile
   shift
+  configuration=${1:---config=plain}
+  profile=$(profile_option "${configuration#--config=}")
   logs=$(bazel info "$@" bazel-testlogs 2>/dev/null)
   rm -rf "${logs:?}"  # what an earlier call has left must not be counted
-  if ! bazel_run test --nocache_test_results --test_summary=none "$@" //...; then
+  if ! bazel_run test --nocache_test_results --test_summary=none ${profile:+"$profile"} "$@" //...; then
     echo "The $name failed; what went wrong stands above. One test again: bazel test $* --test_output=all //FOLDER:NAME_test" >&2
     status=1
   fi
   [ -d "$logs" ] && count_cases "$logs"
   if [ "$failed" -ne "$before" ]; then status=1; fi
+}
+
+# Where the configuration's times go, for tools/test_times.sh.
+profile_option() {
+  local folder
+  folder=$(test_times_folder) && mkdir -p "$folder" && echo "--profile=$folder/$1.profile.gz"
 }
 
 sanitizers=false

@@ -3,6 +3,9 @@
 # The largest size of the disk cache; past it the cache is emptied, since this Bazel never does.
 BAZEL_CACHE_MAX_KIB=$((4 * 1024 * 1024))
 
+# Where tests/run.sh leaves what Bazel recorded of each configuration's times.
+test_times_folder() { echo "${XDG_CACHE_HOME:-$HOME/.cache}/triforce/test_times"; }
+
 # Prints the options that every call of Bazel gets.
 bazel_options() {
   local cache="${XDG_CACHE_HOME:-$HOME/.cache}/triforce/bazel"

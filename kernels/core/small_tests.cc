@@ -4,6 +4,9 @@
 
 namespace triforce {
 
-bool SmallTests() { return std::getenv("TRIFORCE_TEST_SMALL") != nullptr; }
+bool SmallTests() {
+  const char* const value = std::getenv("TRIFORCE_TEST_SMALL");
+  return value != nullptr && *value != '\0';
+}
 
 }  // namespace triforce

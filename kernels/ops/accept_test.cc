@@ -33,7 +33,7 @@ TensorView Tokens(OpTest& test, const TensorView& laws, uint64_t seed) {
 
 TEST_CASE("accept equals its reference: laws that agree, that differ, that share nothing") {
   ForEachDevice([](OpTest& test) {
-    const int runs = test.simulated() ? 4 : 40;
+    const int runs = test.slow() ? 4 : 40;
     std::vector<int> accepted(8);
     for (const int64_t vocab : {1, 5, 300, 4096}) {
       for (int run = 0; run < runs; ++run) {
@@ -57,7 +57,7 @@ TEST_CASE("accept equals its reference: laws that agree, that differ, that share
         if (run % 3 == 0) CHECK(result[0] == proposals);
       }
     }
-    CHECK(std::ranges::count_if(accepted, [](int count) { return count > 0; }) >= (test.simulated() ? 4 : 6));
+    CHECK(std::ranges::count_if(accepted, [](int count) { return count > 0; }) >= (test.slow() ? 4 : 6));
   });
 }
 
@@ -67,7 +67,7 @@ TEST_CASE("accept: where the proposal's law has all of p, what is drawn instead 
     const TensorView q = test.From(std::vector<float>{1, 1, 0, 0}, DType::kF32, {1, 4});
     const TensorView tokens = test.From(std::vector<int32_t>{1}), out = test.New(DType::kI32, {3});
     int third = 0;
-    const int runs = test.simulated() ? 16 : 400;
+    const int runs = test.slow() ? 16 : 400;
     for (int run = 0; run < runs; ++run) {
       Accept(test.lane(), {p, q, tokens, static_cast<uint64_t>(run), {}, out});
       const std::vector<int32_t> result = test.ReadInts(out);
@@ -134,7 +134,7 @@ TEST_CASE("accept: proposals' laws that are none are told, too") {
 TEST_CASE("accept: what is decided does not depend on the number of proposals behind it") {
   ForEachDevice([](OpTest& test) {
     constexpr int64_t kMost = 6, kVocab = 300;
-    for (uint64_t run = 1; run <= (test.simulated() ? 3 : 30); ++run) {
+    for (uint64_t run = 1; run <= (test.slow() ? 3 : 30); ++run) {
       const TensorView p = Laws(test, kMost + 1, kVocab, run);
       const TensorView q = run % 3 == 0 ? p.Slice(0, 0, kMost) : Laws(test, kMost, kVocab, run + run % 2 * 50);
       const TensorView tokens = Tokens(test, q, run);

@@ -29,7 +29,7 @@ const std::vector<Case> kCases = {
 
 // Not all lengths and rows on the simulator, which has a thread of each block in turn.
 bool Few(OpTest& test, int64_t visible, int64_t rows) {
-  return !test.simulated() || (rows != 3 && visible != 7 && visible != 64 && visible != 512);
+  return !test.slow() || (rows != 3 && visible != 7 && visible != 64 && visible != 512);
 }
 
 KvView NewKv(OpTest& test, const Case& c, int64_t capacity) {
@@ -145,7 +145,7 @@ TEST_CASE("attention equals its reference: types, heads, lengths around tiles, s
 TEST_CASE("attention: a row's bits do not depend on the rows around it") {
   ForEachDevice([](OpTest& test) {
     for (Case c : {kCases[0], kCases[1], kCases[3], kCases[6]}) {
-      if (test.simulated()) c = {c.dtype, c.heads / c.kv_heads, 1, c.head_dim};
+      if (test.slow()) c = {c.dtype, c.heads / c.kv_heads, 1, c.head_dim};
       const KvView kv = RandomKv(test, c, 620, 1024);
       const TensorView q = test.Random(DType::kF32, {512, c.heads, c.head_dim}, 3);
       const auto args = [&](int64_t first, int64_t rows) {
@@ -163,7 +163,7 @@ TEST_CASE("attention: a row's bits do not depend on the rows around it") {
 TEST_CASE("attention: bits do not depend on where the KV lies, cut at any entry") {
   ForEachDevice([](OpTest& test) {
     const Case c{DType::kF16, 4, 2, 64};
-    const int64_t tokens = test.simulated() ? 1100 : 1900;
+    const int64_t tokens = test.slow() ? 1100 : 1900;
     const KvView kv = RandomKv(test, c, tokens, KvBlocks(tokens) * kKvBlock);
     const TensorView q = test.Random(DType::kF32, {5, c.heads, c.head_dim}, 3);
     const AttentionArgs args{q, kv, tokens - 4, true, 0.125f};

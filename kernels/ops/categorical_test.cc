@@ -101,7 +101,7 @@ TEST_CASE("categorical: rows of all lengths, exactly") {
 TEST_CASE("categorical: where sums round, within their roundings, and never what has no probability") {
   ForEachDevice([](OpTest& test) {
     for (const float width : {1.0f, 15.0f}) {
-      const int64_t rows = test.simulated() ? 100 : 400, count = 3000;
+      const int64_t rows = test.slow() ? 100 : 400, count = 3000;
       std::vector<float> values = RandomNormal(rows * count, 17, width);
       for (size_t i = 0; i < values.size(); ++i) values[i] = i % 3 == 1 ? 0 : std::exp(values[i]);
       const Drawn drawn = DrawRows(test, values, rows, 5);
@@ -124,7 +124,7 @@ TEST_CASE("categorical: where sums round, within their roundings, and never what
 // below it.
 TEST_CASE("categorical: the largest u finds something") {
   ForEachDevice([](OpTest& test) {
-    for (int64_t count = 1030; count < (test.simulated() ? 1060 : 1200); ++count) {
+    for (int64_t count = 1030; count < (test.slow() ? 1060 : 1200); ++count) {
       std::vector<float> row = RandomNormal(count, count);
       for (float& value : row) value = std::abs(value);
       for (int64_t i = 1; i <= count % 7; ++i) row[count - i] = 0;

@@ -76,7 +76,7 @@ double ChiSquare(const std::vector<int64_t>& counts, const float* law) {
 TEST_CASE("hand_out: what rounds of categorical, accept and hand_out bring has the verifier's law, place by place") {
   ForEachDevice([](OpTest& test) {
     constexpr int64_t kVocab = 5, kDrafts = 2;
-    const int64_t rounds = test.simulated() ? 600 : 20000;
+    const int64_t rounds = test.slow() ? 600 : 20000;
     const std::vector<float> p = {.1f, .2f, .3f, .2f, .2f, .5f, .1f, .1f, .1f, .2f, .3f, .3f, .2f, .1f, .1f};
     const std::vector<float> q = {.4f, .1f, .1f, .2f, .2f, .1f, .3f, .3f, .2f, .1f};
     const TensorView kept = test.From(p, DType::kF32, {kDrafts + 1, kVocab});

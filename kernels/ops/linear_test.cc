@@ -87,7 +87,7 @@ TEST_CASE("linear equals its reference: all types, forms, epilogues, odd sizes")
       const LinearWeight weight = Pack(test, c);
       for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 9, 17, 33, 64, 65, 130, 520}) {
         // On CUDA there is one kernel for 1 to 8 rows, and one for each of the others up to 64.
-        if (test.simulated() && rows > 1 && rows < 7) continue;
+        if (test.slow() && rows > 1 && rows < 7) continue;
         if (rows == 520 && (!test.cuda() || weight.out_features > 100)) continue;
         const TensorView x = test.Random(DType::kF32, {rows, c.in_features}, 11);
         const TensorView expected = test.New(DType::kF32, {rows, weight.out_features});
@@ -228,7 +228,7 @@ TEST_CASE("linear: the residual may be the output, rows may be strided") {
 TEST_CASE("linear: a row's bits do not depend on the rows around it") {
   ForEachDevice([](OpTest& test) {
     for (const Case& c : CasesFor(test)) {
-      if (test.simulated() && c.in_features * LinearPanels(c.form, c.features[0]) > 500) continue;
+      if (test.slow() && c.in_features * LinearPanels(c.form, c.features[0]) > 500) continue;
       const LinearWeight weight = Pack(test, c);
       const TensorView x = test.Random(DType::kF32, {512, c.in_features}, 17);
       const TensorView residual = c.residual ? test.Random(DType::kF32, {512, weight.out_features}, 19) : TensorView();

@@ -32,9 +32,10 @@ class OpTest {
   Lane& lane() { return *lane_; }
 
   bool cuda() const { return device_->type() == DeviceType::kCuda; }
-  // On the simulator each thread of each block takes its time, and instrumented code does everywhere: tests choose
-  // smaller sizes there.
   bool simulated() const { return simulated_; }
+  // Whether tests should choose smaller sizes: each thread of each block takes its time on the simulator, and every
+  // access does in instrumented code.
+  bool slow() const { return simulated_ || SmallTests(); }
   // What an operand of a matrix product with weights or KV of type `dtype` is rounded by, relative to itself: nothing
   // beyond f32 on the CPU; on CUDA operands are f16 or bf16 where `dtype` is.
   double OperandEpsilon(DType dtype) const;

@@ -13,6 +13,7 @@
 
 #include "kernels/core/error.h"
 #include "models/scratch_directory.h"
+#include "offload/plan_sizes.h"
 #include "runtime/device_testing.h"
 #include "runtime/engine.h"
 #include "runtime/offload_testing.h"
@@ -116,6 +117,24 @@ TEST_CASE("however a text came in, and whatever was taken back on the way, a dra
     }
     CHECK(compared > 2);
     MESSAGE(compared, " comparisons, the cache was filled anew ", refilled, " times");
+  }
+}
+
+TEST_CASE("taken back further than it keeps, a draft that has passed over a text's beginning is filled anew") {
+  const LongModel model(kTiny);
+  Engine engine(WithDraft(model.path(), model.path(), 1500));
+  const std::vector<TokenId> tokens = Tokens(1203, 320);
+  // What it has would do for the last tokens, and not for what those before them have seen.
+  for (const int64_t back : {kDraftRollback, kDraftRollback + 30, kDraftRollback + 60}) {
+    CAPTURE(back);
+    const auto cache = engine.draft()->NewCache();
+    engine.draft()->TakeIn(tokens, *cache);
+    const int64_t left = std::ssize(tokens) - back;
+    cache->Rewind(left);
+    CHECK((cache->tokens() == left) == (back == kDraftRollback));
+    const std::span<const TokenId> text = std::span(tokens).first(left + 1);
+    const std::vector<float> found = Read(engine, engine.draft()->Run(text.subspan(cache->tokens()), 1, *cache));
+    CHECK(SameBits(found, Behind(engine, text)));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "runtime/draft_proposer.h"
 #include "runtime/ngram_draft_proposer.h"
 #include "runtime/ngram_proposer.h"
+#include "runtime/routed_proposer.h"
 
 namespace triforce {
 namespace {
@@ -165,32 +166,20 @@ class Enumerator final : public Chance {
   int64_t repeated_counters_ = 0;
 };
 
-// A level as a proposer that hands up what a fixed number of its rounds brings, as far as there is room: the rule of
-// rounds that stay on a device (replayed_level.h).
+// A level as a proposer that hands up what a fixed number of its rounds brings, as far as there is room: as
+// ReplayedLevel has it do where rounds are planned and the host runs them.
 class FixedRounds final : public Proposer {
  public:
-  // `law`: of the level's verifier.
-  FixedRounds(Level& level, LawFunction law, int64_t rounds) : level_(level), law_(std::move(law)), rounds_(rounds) {}
+  FixedRounds(Level& level, int64_t rounds) : level_(level), rounds_(rounds) {}
 
   void Continue(int64_t keep, std::span<const TokenId> more) override { level_.Continue(keep, more); }
   std::span<const Proposal> Propose(int64_t most, uint32_t round) override {
-    const int64_t before = std::ssize(level_.tokens());
-    for (int64_t i = 0; i < rounds_; ++i) level_.Round(level_.gamma() + 1, round);
-    Tokens text(level_.tokens().begin(), level_.tokens().end());
-    if (std::ssize(text) > before + most) text.resize(before + most);
-    level_.Continue(before, std::span(text).subspan(before));
-    laws_.clear(), proposals_.clear();
-    for (size_t i = before; i < text.size(); ++i) laws_.push_back(law_(std::span(text).first(i)));
-    for (size_t i = before; i < text.size(); ++i) proposals_.push_back({text[i], Distribution(laws_[i - before])});
-    return proposals_;
+    return level_.ProposeRounds(std::min(rounds_, most), most, round);
   }
 
  private:
   Level& level_;
-  const LawFunction law_;
   const int64_t rounds_;
-  std::vector<std::vector<float>> laws_;
-  std::vector<Proposal> proposals_;
 };
 
 // Some decoder, made anew for each way.
@@ -198,11 +187,16 @@ struct Decoder {
   std::vector<std::unique_ptr<TableModel>> models;
   std::vector<std::unique_ptr<Proposer>> proposers;
   Level* top = nullptr;
+  Level* middle = nullptr;           // where there are two levels
+  RoutedProposer* routed = nullptr;  // where it was asked for
   const NgramDraftProposer* both = nullptr;
   NgramDraftStats* taken = nullptr;
   int64_t most = 1;  // tokens of one round
 };
 using MakeDecoder = std::function<Decoder(Chance&)>;
+
+// Changes a decoder before each of its rounds, which are counted from 1, by what has happened in those before.
+using Steer = std::function<void(Decoder&, int round)>;
 
 const Tokens kPrompt = {TokenId{1}, TokenId{0}, TokenId{1}, TokenId{1}, TokenId{0}};
 
@@ -232,12 +226,17 @@ struct LevelSpec {
   int64_t gamma;
 };
 
-// `fixed_rounds`: of the level below the top one, in each of its calls; 0: as many as it takes.
-MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom, int64_t fixed_rounds = 0) {
+// What stands between two levels.
+struct Between {
+  int64_t fixed_rounds = 0;  // of the level below the top one, in each of its calls; 0: as many as it takes
+  bool routed = false;       // the top one's proposals come from it, or straight from the bottom
+};
+
+MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom, Between between = {}) {
   return [=](Chance& chance) {
     Decoder decoder;
     decoder.most = levels[0].gamma + 1;
-    const int64_t bottom_most = std::max<int64_t>(1, levels.back().gamma);
+    const int64_t bottom_most = std::max({int64_t{1}, levels.back().gamma, between.routed ? levels[0].gamma : 0});
     std::unique_ptr<DraftProposer> draft;
     std::unique_ptr<NgramProposer> lookup;
     if (bottom.draft) {
@@ -261,18 +260,25 @@ MakeDecoder Compose(int64_t vocab, std::vector<LevelSpec> levels, Bottom bottom,
     } else {
       decoder.proposers.push_back(std::move(lookup));
     }
+    Proposer& at_bottom = *decoder.proposers.back();
     for (size_t i = levels.size(); i-- > 0;) {
       decoder.models.push_back(Model(vocab, levels[i].law));
+      const int64_t planned = i == 1 ? between.fixed_rounds * (levels[i].gamma + 1) : 0;
       const LevelOptions options{.gamma = levels[i].gamma,
-                                 .most = std::max({int64_t{1}, levels[i].gamma + 1, i == 0 ? 0 : levels[i - 1].gamma}),
+                                 .most = std::max({levels[i].gamma + 1, i == 0 ? 0 : levels[i - 1].gamma, planned}),
                                  .sequence = 0,
                                  .number = static_cast<uint8_t>(levels.size() - i)};
       auto level =
           std::make_unique<Level>(decoder.proposers.back().get(), *decoder.models.back(), chance, kPrompt, options);
-      decoder.top = level.get();
+      (i == 0 ? decoder.top : decoder.middle) = level.get();
       decoder.proposers.push_back(std::move(level));
-      if (i == 1 && fixed_rounds > 0) {
-        decoder.proposers.push_back(std::make_unique<FixedRounds>(*decoder.top, levels[i].law, fixed_rounds));
+      if (i == 1 && between.fixed_rounds > 0) {
+        decoder.proposers.push_back(std::make_unique<FixedRounds>(*decoder.middle, between.fixed_rounds));
+      }
+      if (i == 1 && between.routed) {
+        auto routed = std::make_unique<RoutedProposer>(*decoder.proposers.back(), at_bottom);
+        decoder.routed = routed.get();
+        decoder.proposers.push_back(std::move(routed));
       }
     }
     return decoder;
@@ -297,13 +303,15 @@ double Probability(const LawFunction& target, const Tokens& tokens) {
 // Rounds end at different lengths. Let P(x) be the probability that the decoder's tokens begin with x, whether they end
 // there or go on. The joint law is the target's t if and only if P(x) + sum over ends y before x of end(y) t(x | y)
 // = t(x) for all x.
-double WorstError(int64_t vocab, const LawFunction& target, const MakeDecoder& make, int rounds) {
+double WorstError(int64_t vocab, const LawFunction& target, const MakeDecoder& make, int rounds,
+                  const Steer& steer = {}) {
   std::map<Tokens, double> ends, begins;
   Enumerator chance;
   do {
-    const Decoder decoder = make(chance);
+    Decoder decoder = make(chance);
     Tokens tokens;
     for (int round = 1; round <= rounds; ++round) {
+      if (steer) steer(decoder, round);
       for (const Proposal& proposal : decoder.top->Round(decoder.most, static_cast<uint32_t>(round))) {
         tokens.push_back(proposal.token);
       }
@@ -422,7 +430,8 @@ TEST_CASE("hierarchies: a middle level of a fixed number of rounds hands up what
       CAPTURE(draft_gamma);
       CAPTURE(fixed);
       const auto worst = [&](const LawFunction& top, const LawFunction& below, const Bottom& draft) {
-        return WorstError(kVocab, top, Compose(kVocab, {{top, gamma}, {below, draft_gamma}}, draft, fixed), rounds);
+        return WorstError(
+            kVocab, top, Compose(kVocab, {{top, gamma}, {below, draft_gamma}}, draft, {.fixed_rounds = fixed}), rounds);
       };
       CHECK(worst(target, middle, bottom) < kExact);
       CHECK(worst(target, WrongLaws(target), bottom) < kExact);
@@ -432,6 +441,77 @@ TEST_CASE("hierarchies: a middle level of a fixed number of rounds hands up what
 }
 
 TEST_CASE("hierarchies: the same over two rounds") { CheckHierarchies({{1, 1}, {2, 1}}, 2); }
+
+// How rounds change, as RoundPolicy may have it: by outcomes of the rounds before, whatever comes of the next one.
+struct NamedSteer {
+  const char* name;
+  Steer steer;
+};
+
+bool RejectedBefore(const Decoder& decoder, int round) { return round > 1 && decoder.top->rejected(); }
+
+TEST_CASE("one level: gamma changes from round to round, and rounds are cut short") {
+  constexpr int64_t kVocab = 3, kGamma = 3;
+  const LawFunction target = RandomLaws(kVocab, 1);
+  const std::vector<NamedSteer> steers = {
+      {"gamma by the outcome before",
+       [](Decoder& decoder, int round) {
+         const int64_t gamma = round == 1 ? 2 : RejectedBefore(decoder, round) ? 3 : 0;
+         decoder.top->set_gamma(gamma);
+         decoder.most = gamma + 1;
+       }},
+      {"gamma by the last token",
+       [](Decoder& decoder, int) { decoder.top->set_gamma(ToInt(decoder.top->tokens().back()) % 2 + 1); }},
+      {"less than gamma + 1", [](Decoder& decoder, int round) { decoder.most = round == 1 ? 2 : 3; }},
+      {"less, by the outcome before",
+       [](Decoder& decoder, int round) { decoder.most = RejectedBefore(decoder, round) ? 1 : 3; }}};
+  for (const Bottom& bottom : Bottoms(kVocab, target)) {
+    for (const auto& [name, steer] : steers) {
+      CAPTURE(bottom.name);
+      CAPTURE(name);
+      CHECK(WorstError(kVocab, target, Compose(kVocab, {{target, kGamma}}, bottom), 2, steer) < kExact);
+    }
+  }
+}
+
+TEST_CASE("hierarchies: gammas change, rounds are cut short, go through the middle level and past it") {
+  constexpr int64_t kVocab = 3;
+  const LawFunction target = RandomLaws(kVocab, 1), middle = RandomLaws(kVocab, 5);
+  const auto route = [](Decoder& decoder, bool past) { decoder.routed->set_past_upper(past); };
+  const std::vector<NamedSteer> steers = {
+      {"through it, then past it", [=](Decoder& decoder, int round) { route(decoder, round == 2); }},
+      {"past it, then through it", [=](Decoder& decoder, int round) { route(decoder, round == 1); }},
+      {"past it behind a rejection",
+       [=](Decoder& decoder, int round) { route(decoder, RejectedBefore(decoder, round)); }},
+      {"gammas of both, by outcome and token",
+       [](Decoder& decoder, int round) {
+         decoder.top->set_gamma(RejectedBefore(decoder, round) ? 1 : 2);
+         decoder.middle->set_gamma(ToInt(decoder.top->tokens().back()) % 2);
+       }},
+      {"cut short, and past it",
+       [=](Decoder& decoder, int round) {
+         decoder.most = 2;
+         route(decoder, RejectedBefore(decoder, round));
+         decoder.middle->set_gamma(round % 2);
+       }},
+      {"without proposals, then with them", [](Decoder& decoder, int round) {
+         decoder.top->set_gamma(round == 1 ? 0 : 2);
+         decoder.most = round == 1 ? 1 : 3;
+       }}};
+  const std::vector<Bottom> bottoms = Bottoms(kVocab, target);
+  for (const Bottom& bottom : {bottoms[0], bottoms[1], bottoms[3], bottoms[4]}) {
+    for (const auto& [name, steer] : steers) {
+      for (const int64_t fixed : {0, 1}) {
+        CAPTURE(bottom.name);
+        CAPTURE(name);
+        CAPTURE(fixed);
+        const Between between{.fixed_rounds = fixed, .routed = true};
+        CHECK(WorstError(kVocab, target, Compose(kVocab, {{target, 2}, {middle, 1}}, bottom, between), 2, steer) <
+              kExact);
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace triforce

@@ -91,6 +91,7 @@ TEST_CASE("however a text came in, and whatever was taken back on the way, a dra
   constexpr uint32_t kSeed = 3;
   CAPTURE(kSeed);
   for (const char* name : {kTiny, "models/demo/draft"}) {
+    if (SmallTests() && name != kTiny) continue;
     CAPTURE(name);
     const LongModel model(name);
     Engine engine(WithDraft(model.path(), model.path(), 2700));

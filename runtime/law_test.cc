@@ -28,11 +28,8 @@ namespace {
 constexpr int64_t kPrompt = 60, kLength = 6, kBudget = 32;
 constexpr uint64_t kSeed = 20261201;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint32_t kDraws = 12;  // the same ways, and no statistics
-#else
-constexpr uint32_t kDraws = 1200;
-#endif
+// Small: the same ways, and no statistics.
+const uint32_t kDraws = SmallTests() ? 12 : 1200;
 
 // The retrieval cache holds half of the prompt; the draft has a law of its own. By the plan a verify pass costs what a
 // dozen retrieval passes do, for a long context's KV, so that rounds adapt to acceptance.

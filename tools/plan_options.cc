@@ -97,6 +97,7 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
   app.add_option("--link-gbps", f.link_gbps, "throttle transfers to the device, 10^9 bytes/s; 0: not")
+      ->transform(Number(0))
       ->check(CheckLinkRate, "");
   const auto size = [&](const char* name, std::string& value, const char* help) {
     app.add_option(name, value, help)->check(CheckSize, "SIZE");

@@ -238,12 +238,5 @@ TEST_CASE("the version") {
   CHECK(result.out.starts_with("triforce 0."));
 }
 
-TEST_CASE("a context beyond the model's positions is a usage error that says how many there are") {
-  const Result result = Run({"generate", "-m", kDemoModel, "-p", "x", "-c", "40000"});
-  CHECK(result.exit_code == 2);
-  CHECK(Contains(result.err, "40000"));
-  CHECK(Contains(result.err, "32768"));
-}
-
 }  // namespace
 }  // namespace triforce

@@ -31,7 +31,8 @@ PlanInput WithContext(const PlanInput& input, int64_t context_tokens) {
                                            : std::min(input.predict_tokens, context_tokens);
   if (!rules.budget_by_prompt) return with;
   const int64_t least_chunk = rules.chunk_by_budget ? kKeyTile : input.options.chunk_tokens;
-  const int64_t budget = DefaultBudgetTokens(with.context_tokens - with.predict_tokens, least_chunk);
+  const int64_t budget =
+      std::max(rules.least_budget_tokens, DefaultBudgetTokens(with.context_tokens - with.predict_tokens, least_chunk));
   if (rules.chunk_by_budget) with.options.chunk_tokens = ChunkTokensFor(budget);
   if (input.options.budget_tokens > 0) with.options.budget_tokens = budget;
   return with;

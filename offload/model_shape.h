@@ -41,7 +41,7 @@ struct ModelShape {
   int64_t q_features() const { return heads * head_dim; }
   int64_t kv_features() const { return kv_heads * head_dim; }
   int64_t KvBytesPerToken(DType kv_type) const { return 2 * layers * kv_features() * SizeOf(kv_type); }
-  // Of all weights as a checkpoint holds them, tied ones once, without norms and biases.
+  // Parameters of all weights as a checkpoint holds them, tied ones once, without norms and biases.
   int64_t parameters() const;
 };
 

@@ -53,9 +53,10 @@ struct DraftInput {
 // How parts of an input follow from its context where nobody has fixed them: what another context would get by itself
 // (longest_context.h).
 struct ContextRules {
-  bool output_fills = false;      // predict_tokens are what the prompt leaves of the context
-  bool budget_by_prompt = false;  // budget_tokens, unless there is no retrieval cache, are DefaultBudgetTokens
-  bool chunk_by_budget = false;   // chunk_tokens are ChunkTokensFor such a budget
+  bool output_fills = false;        // predict_tokens are what the prompt leaves of the context
+  bool budget_by_prompt = false;    // budget_tokens, unless there is no retrieval cache, are DefaultBudgetTokens
+  bool chunk_by_budget = false;     // chunk_tokens are ChunkTokensFor such a budget
+  int64_t least_budget_tokens = 0;  // where that is more
 };
 
 struct PlanInput {

@@ -74,8 +74,8 @@ int64_t HiddenBytes(const PlanInput& input) {
 int64_t SamplingBytes(const PlanInput& input) {
   constexpr int64_t kLawMakers = 4;  // the first token's, and one of each level and a draft
   const CheckedInt penalties = 2 * F32(input.shape.vocab);
-  const CheckedInt plain = penalties + 2 * F32(1);
-  return Counted(input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + F32(kVerifyRows))));
+  const CheckedInt plain = penalties + 3 * F32(1);
+  return Counted(input.batch * (input.options.gamma == 0 ? plain : kLawMakers * (penalties + 2 * F32(kVerifyRows))));
 }
 
 int64_t DeviceRoundBytes(const PlanInput& input) {

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kNoLimit = int64_t{1} << 50;
 // Output behind the prompt, whatever --predict says: a longer text begins like a shorter one.
 constexpr int64_t kOutputTokens = 256;
-constexpr int64_t kBudgetShare = 10, kLeastBudget = 512, kLeastChunks = 16;
+constexpr int64_t kLeastBudget = 512, kLeastChunks = 16;
 
 // Between a CPU's rates and an RTX 4090's (rates.h), by their proportions to the rate at which memory is read: of
 // arithmetic 6 and 165 operations a byte. An op's own cost is that of the bytes read in 3 us, a CPU's 0.3 MB, since a
@@ -52,7 +52,7 @@ PlanInput NominalInput(const ReproducibleSubject& subject) {
 }  // namespace
 
 int64_t ReproducibleBudget(int64_t prompt_tokens, int64_t chunk_tokens) {
-  return std::max({prompt_tokens / kBudgetShare, kLeastBudget, kLeastChunks * chunk_tokens});
+  return std::max({DefaultBudgetTokens(prompt_tokens, chunk_tokens), kLeastBudget, kLeastChunks * chunk_tokens});
 }
 
 ReproduciblePlan PlanReproducibly(const ReproducibleSubject& subject, const SpeculationChoices& choices) {

@@ -21,13 +21,13 @@
 
 namespace triforce {
 
-// Of a chunk, whatever the prompt's length: all sequences of a batch share one size.
+// The tokens of a chunk, whatever the prompt's length: all sequences of a batch share one size.
 inline constexpr int64_t kReproducibleChunkTokens = 32;
 // The largest SpeculationChoices::reselect_tokens: chunks that were chosen longer ago may have to be chosen anew
 // because the tail was folded, and when it is, is a matter of memory.
 inline constexpr int64_t kMostReproducibleReselect = 256;
 
-// Of a retrieval cache behind a prompt of so many tokens: a tenth of them, 16 chunks or 512 tokens at least.
+// The tokens of a retrieval cache for a prompt of so many: a tenth of them, 16 chunks or 512 tokens at least.
 int64_t ReproducibleBudget(int64_t prompt_tokens, int64_t chunk_tokens);
 
 struct ReproducibleSubject {

@@ -61,7 +61,7 @@ PlanInput InputFor(const PlanInput& input, const SpeculationShape& shape, const 
 // input.draft is there. Throws Error as MakePlan does, where not even plain decoding fits.
 SpeculationPlan PlanSpeculation(const PlanInput& input, const SpeculationChoices& choices);
 
-// Of several plans the one to take: the fastest, or one whose shape has all parts of the fastest's and which costs no
+// The plan to take, of several: the fastest, or one whose shape has all parts of the fastest's and which costs no
 // more than 2 % more, since a run can do without a part and cannot add one. Nothing is added to no speculation at all.
 // REQUIRES: one at least; larger shapes stand behind smaller ones.
 const SpeculationPlan& Preferred(std::span<const SpeculationPlan> plans);

@@ -113,9 +113,9 @@ void Stager::ReadPieces(std::unique_lock<std::mutex>& lock) {
   }
 }
 
-void Stager::Fail() {
+void Stager::Fail(std::exception_ptr error) {
   const std::lock_guard lock(mutex_);
-  if (error_ == nullptr) error_ = std::current_exception();
+  if (error_ == nullptr) error_ = std::move(error);
   stop_ = true;
   changed_.notify_all();
   std::rethrow_exception(error_);
@@ -159,7 +159,7 @@ void Stager::AwaitWrite() {
   try {
     if (previous != kNoTicket) tier_->Finish(previous);
   } catch (...) {
-    Fail();
+    Fail(std::current_exception());
   }
   ThrowIfFailed();
 }
@@ -181,7 +181,7 @@ void Stager::StartWrite() {
     write_tickets_[number % kWriteSlots] =
         tier_->Start({.write = true, .offset = piece.disk_offset, .memory = WriteSlot(number, Pages(piece.bytes))});
   } catch (...) {
-    Fail();
+    Fail(std::current_exception());
   }
 }
 
@@ -190,13 +190,15 @@ void Stager::FlushWrites(Lane& copy) {
 }
 
 void Stager::FinishWrites() {
-  for (int64_t& ticket : write_tickets_) {
+  std::exception_ptr first;
+  for (int64_t& ticket : write_tickets_) {  // all of them, so that no slot is in use afterwards
     try {
       if (ticket != kNoTicket) tier_->Finish(std::exchange(ticket, kNoTicket));
     } catch (...) {
-      Fail();
+      if (first == nullptr) first = std::current_exception();
     }
   }
+  if (first != nullptr) Fail(first);
   ThrowIfFailed();
 }
 

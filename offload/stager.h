@@ -45,8 +45,7 @@ class Stager {
 
   // Queues: the bytes of `from` to `device_memory`. REQUIRES: they fit a slot, with those skipped before them.
   void Read(Lane& copy, const Transfer& from, std::byte* device_memory, const char* name);
-  // Queues: the bytes at `device_memory` to where `to` says. REQUIRES: they fit a slot, and
-  // none are skipped.
+  // Queues: the bytes at `device_memory` to where `to` says. REQUIRES: they fit a slot, and none are skipped.
   void Write(Lane& copy, const std::byte* device_memory, const Transfer& to, const char* name);
   // Queues: all writes so far are where they belong.
   void FlushWrites(Lane& copy);
@@ -66,7 +65,7 @@ class Stager {
   void StartWrite();    // lane: that slot is full
   void FinishWrites();  // lane
   // Keeps the error that is being handled, if it is the first, and throws the first.
-  [[noreturn]] void Fail();
+  [[noreturn]] void Fail(std::exception_ptr error);
 
   DiskTier* const tier_;
   const std::span<std::byte> memory_;

@@ -13,7 +13,7 @@ struct Transfer {
   int64_t bytes = 0;
   std::byte* host = nullptr;  // where they lie on the host; null: on disk
   int64_t disk_offset = 0;    // a multiple of DiskTier::kAlignmentBytes
-  // Of what is read from disk: bytes there that come before those that are wanted.
+  // Bytes on the disk that are read before those that are wanted.
   int64_t skipped_bytes = 0;
 };
 

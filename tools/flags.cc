@@ -121,6 +121,8 @@ class ConfigFile {
             const Settled& settled) {
     const ValueSource source{fmt::format("{}:{}: {}", path_, node.source().begin.line, key), ErrorKind::kInvalidInput};
     if (std::none_of(commands.begin(), commands.end(), [&](CLI::App* command) { return Find(*command, key); })) {
+      const LlamaFlag* const llama = FindLlamaFlag("--" + key);
+      if (llama != nullptr && llama->same.empty() && llama->sentence.empty()) return;  // it is always so
       RefuseKey(source, key);
     }
     CLI::Option* const option = Find(command_, key);

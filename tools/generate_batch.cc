@@ -97,7 +97,7 @@ class BatchCommand {
     try {
       return ContextTokens(flags_.model, config, static_cast<int64_t>(prompt.tokens.size()), predict);
     } catch (const Error& error) {
-      throw Error(error.kind(), prompt.where, error.what());
+      throw error.Within(prompt.where);
     }
   }
 

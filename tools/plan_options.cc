@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -17,6 +16,7 @@
 #include "offload/default_memory.h"
 #include "offload/rates_file.h"
 #include "tools/number_flags.h"
+#include "tools/standard_streams.h"
 
 namespace triforce {
 namespace {
@@ -34,20 +34,20 @@ std::optional<int64_t> SizeOf(const std::string& text) {
   return text.empty() || text == "auto" ? std::nullopt : ParseBytes(text);
 }
 
-// Of doctor's own file. It is a cache, which nobody has asked for: where it cannot be read, that is said, once, and the
-// plan goes on without.
+// What doctor has measured, from its own file: a cache, which nobody has asked for. Where it cannot be read, that is
+// said, once, and the plan goes on without.
 std::optional<Rates> KeptRates(const std::string& name) {
   try {
     return ReadRates(DefaultRatesPath(), name);
   } catch (const Error& error) {
     static bool said = error.kind() == ErrorKind::kUsage;  // the environment names no place for such a file
-    if (!said) std::fputs(fmt::format("{}\n  Rates are assumed instead.\n", error.what()).c_str(), stderr);
+    if (!said) Say("{}\n  Rates are assumed instead.\n", error.what());
     said = true;
     return std::nullopt;
   }
 }
 
-// Of the file that is named, which then has to have them; else kept ones, or assumed ones.
+// What the file holds that is named, which then has to have them; else kept ones, or assumed ones.
 Rates RatesFor(const PlanFlags& flags, const std::string& device) {
   const std::string name = DeviceName(device).value_or(device);
   if (flags.rates.empty()) return KeptRates(name).value_or(AssumedRates(device));
@@ -75,10 +75,8 @@ std::string CheckDevice(const std::string& text) {
 }
 
 std::string CheckLinkRate(const std::string& text) {
-  char* end = nullptr;
-  const double rate = std::strtod(text.c_str(), &end);
-  const bool number = !text.empty() && end == text.c_str() + text.size();
-  if (number && (rate == 0 || (rate >= kLeastRate && rate <= kMostRate))) return "";
+  const double rate = std::strtod(text.c_str(), nullptr);  // a number, by then
+  if (rate == 0 || rate >= kLeastRate) return "";
   return fmt::format("found \"{}\", expected 0, or a rate from {:g} to {:g}", text, kLeastRate, kMostRate);
 }
 
@@ -97,7 +95,7 @@ void AddPlanFlags(CLI::App& app, PlanFlags& f) {
       ->check(CheckSizeOrAuto, "SIZE")
       ->capture_default_str();
   app.add_option("--link-gbps", f.link_gbps, "throttle transfers to the device, 10^9 bytes/s; 0: not")
-      ->transform(Number(0))
+      ->transform(Number(0, kMostRate))
       ->check(CheckLinkRate, "");
   const auto size = [&](const char* name, std::string& value, const char* help) {
     app.add_option(name, value, help)->check(CheckSize, "SIZE");

@@ -122,11 +122,10 @@ Plan PlanFor(const std::vector<ChosenSpeculation>& chosen, const SpeculationChoi
     return MakePlan(input);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kOutOfMemory) throw;
-    throw Error(error.kind(), "--reproducible",
-                fmt::format("keeps {}{}, which does not fit. {}", Name(shape),
-                            shape.retrieval ? fmt::format(" with a budget of {} tokens", most.budget_tokens) : "",
-                            error.what()),
-                "Or choose what needs less, with --spec or --budget: the text is then another one, everywhere.");
+    throw error.Within(
+        fmt::format("--reproducible keeps {}{}, which does not fit", Name(shape),
+                    shape.retrieval ? fmt::format(" with a budget of {} tokens", most.budget_tokens) : ""),
+        "Or choose what needs less, with --spec or --budget: the text is then another one, everywhere.");
   }
 }
 
@@ -134,6 +133,10 @@ Plan PlanFor(const std::vector<ChosenSpeculation>& chosen, const SpeculationChoi
 std::vector<ChosenSpeculation> ChooseReproducibly(const SpeculationFlags& flags, PlanInput& input,
                                                   std::span<const int64_t> prompt_tokens) {
   SpeculationChoices choices = ChoicesOf(flags, input);
+  if (flags.middle == "h2o") {
+    throw Error(ErrorKind::kUsage, "--middle h2o", "goes on counting from one sample of a prompt to the next",
+                "It does not go with --reproducible.");
+  }
   if (choices.reselect_tokens &&
       (*choices.reselect_tokens == 0 || *choices.reselect_tokens > kMostReproducibleReselect)) {
     throw Error(ErrorKind::kUsage, "--reselect " + flags.reselect,
@@ -141,7 +144,8 @@ std::vector<ChosenSpeculation> ChooseReproducibly(const SpeculationFlags& flags,
                 fmt::format("Give every, auto or a number of tokens up to {}.", kMostReproducibleReselect));
   }
   input.options.chunk_tokens = ChunkTokens(flags, 0);
-  input.rules.budget_by_prompt = !flags.budget && !flags.chunk_size;
+  input.rules.budget_by_prompt = !flags.budget;
+  input.rules.least_budget_tokens = ReproducibleBudget(0, input.options.chunk_tokens);
   struct Found {
     ChosenSpeculation speculation;
     Round round;
@@ -246,10 +250,6 @@ void CheckDraft(const SpeculationFlags& flags, bool random_weights) {
 std::vector<ChosenSpeculation> ChooseSpeculations(const SpeculationFlags& flags, PlanInput& input,
                                                   std::span<const int64_t> prompt_tokens) {
   if (!flags.reproducible) return std::vector<ChosenSpeculation>(prompt_tokens.size(), ChooseByPlan(flags, input));
-  if (flags.middle == "h2o") {
-    throw Error(ErrorKind::kUsage, "--middle h2o", "goes on counting from one sample of a prompt to the next",
-                "It does not go with --reproducible.");
-  }
   return ChooseReproducibly(flags, input, prompt_tokens);
 }
 

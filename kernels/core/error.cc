@@ -41,6 +41,16 @@ std::string Printable(const std::string& text) {
 Error::Error(ErrorKind kind, const std::string& where, const std::string& what, const std::string& remedy)
     : std::runtime_error((where.empty() ? "" : Printable(where) + ": ") + Printable(what) +
                          (remedy.empty() ? "" : "\n  " + Printable(remedy))),
-      kind_(kind) {}
+      kind_(kind),
+      remedy_(remedy) {}
+
+Error Error::Within(const std::string& outer, const std::string& more_remedy) const {
+  Error error(kind_, "", "", remedy_ + (remedy_.empty() || more_remedy.empty() ? "" : " ") + more_remedy);
+  const std::string whole = what();
+  const size_t end = remedy_.empty() ? whole.size() : whole.rfind("\n  ");
+  static_cast<std::runtime_error&>(error) =
+      std::runtime_error(Printable(outer) + ": " + whole.substr(0, end) + error.what());
+  return error;
+}
 
 }  // namespace triforce

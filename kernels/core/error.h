@@ -25,9 +25,12 @@ class Error : public std::runtime_error {
   Error(ErrorKind kind, const std::string& where, const std::string& what, const std::string& remedy = "");
 
   ErrorKind kind() const { return kind_; }
+  // The same error, seen from what it happened in: what() reads "OUTER: WHERE: WHAT\n  REMEDY MORE_REMEDY".
+  Error Within(const std::string& outer, const std::string& more_remedy = "") const;
 
  private:
   ErrorKind kind_;
+  std::string remedy_;
 };
 
 }  // namespace triforce

@@ -29,7 +29,7 @@ part() {
            //tests/goldens:tiny_test //tests/cli/...
       ;;
     tsan)
-      echo --config=tsan --test_tag_filters= //runtime:offload_test //runtime:speculation_test //runtime:batch_test \
+      echo --config=tsan --test_env=TRIFORCE_TEST_SMALL= --test_tag_filters= //runtime:offload_test //runtime:speculation_test //runtime:batch_test \
            //runtime:session_copy_test //runtime:offload_faults_test
       ;;
     *) return 1 ;;

@@ -11,7 +11,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 #include "kernels/core/error.h"
@@ -65,7 +65,7 @@ QuotedText QuoteNonFinite(std::string_view text) {
   return quoted;
 }
 
-// An iterator that leaves behind how far it came: nlohmann's parser does not tell its callback where in the text it is.
+// An iterator that leaves behind how far it came: nlohmann's parser does not tell its listener where in the text it is.
 struct Reader {
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
@@ -89,42 +89,6 @@ struct Reader {
   bool operator==(const Reader& other) const { return at == other.at; }
 };
 
-// Refuses what nlohmann's parser would let pass: depth without end, and the same key twice.
-class Strict {
- public:
-  // `quotes`: where in `text` quotes were added, in order; no offset counts them.
-  Strict(std::string_view text, const std::vector<size_t>& quotes, const std::string& where)
-      : begin_(text.data()), reached_(begin_), quotes_(quotes), where_(where) {}
-
-  const char** reached() { return &reached_; }
-  // How far the parser came.
-  int64_t offset() const {
-    const int64_t offset = reached_ - begin_;
-    return offset - (std::lower_bound(quotes_.begin(), quotes_.end(), static_cast<size_t>(offset)) - quotes_.begin());
-  }
-
-  void See(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxJsonDepth) Fail(fmt::format("nested more than {} deep, expected less", kMaxJsonDepth));
-    if (event == Event::object_start) keys_.emplace_back();
-    if (event == Event::object_end) keys_.pop_back();
-    if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
-      Fail(fmt::format("the key {} stands a second time in one object, expected once", Shown(parsed)));
-    }
-  }
-
- private:
-  [[noreturn]] void Fail(const std::string& what) const {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: before byte {}", where_, offset()), what);
-  }
-
-  const char* const begin_;
-  const char* reached_;
-  const std::vector<size_t>& quotes_;
-  const std::string& where_;
-  std::vector<std::set<std::string>> keys_;
-};
-
 // nlohmann's "[json.exception.parse_error.101] parse error at line 1, column 5: WHY" without what comes before WHY.
 std::string Reason(const nlohmann::json::exception& error) {
   const std::string text = error.what();
@@ -135,21 +99,74 @@ std::string Reason(const nlohmann::json::exception& error) {
   return bracket == std::string::npos ? text : text.substr(bracket + 2);
 }
 
-nlohmann::json Parse(std::string_view text, const std::vector<size_t>& quotes, const std::string& where) {
-  // The parser copies its callback, so the state lies here.
-  Strict strict(text, quotes, where);
-  const auto see = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    strict.See(depth, event, parsed);
-    return true;
-  };
-  const Reader begin{text.data(), strict.reached()};
-  const Reader end{text.data() + text.size(), strict.reached()};
-  try {
-    return nlohmann::json::parse(begin, end, see);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: byte {}", where, strict.offset()),
+// Reads a text without making anything of it, and refuses what nlohmann's parser would let pass: depth without end, and
+// the same key twice. (The parser takes a callback for that, and then walks through all members of an object after each
+// of them: a header of 200,000 tensors took minutes.)
+class Strict final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  // `quotes`: where in `text` quotes were added, in order; no offset counts them.
+  Strict(std::string_view text, const std::vector<size_t>& quotes, const std::string& where)
+      : begin_(text.data()), end_(begin_ + text.size()), reached_(begin_), quotes_(quotes), where_(where) {}
+
+  // Throws Error (kInvalidInput) where the text is refused.
+  void Read() { nlohmann::json::sax_parse(Reader{begin_, &reached_}, Reader{end_, &reached_}, this); }
+
+  bool null() override { return SeeDepth(); }
+  bool boolean(bool) override { return SeeDepth(); }
+  bool number_integer(int64_t) override { return SeeDepth(); }
+  bool number_unsigned(uint64_t) override { return SeeDepth(); }
+  bool number_float(double, const std::string&) override { return SeeDepth(); }
+  bool string(std::string&) override { return SeeDepth(); }
+  bool binary(binary_t&) override { return SeeDepth(); }
+  bool start_array(size_t) override { return Open(); }
+  bool end_array() override { return Close(); }
+  bool start_object(size_t) override { return Open(); }
+  bool end_object() override { return Close(); }
+  bool key(std::string& key) override {
+    if (!open_.back().insert(key).second) {
+      Fail(fmt::format("the key {} stands a second time in one object, expected once", Shown(key)));
+    }
+    return SeeDepth();
+  }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) override {
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: byte {}", where_, Offset()),
                 fmt::format("found no JSON: {}", Reason(error)));
   }
+
+ private:
+  // How far the parser came.
+  int64_t Offset() const {
+    const int64_t offset = reached_ - begin_;
+    return offset - (std::lower_bound(quotes_.begin(), quotes_.end(), static_cast<size_t>(offset)) - quotes_.begin());
+  }
+  bool SeeDepth() const {
+    if (open_.size() > kMaxJsonDepth) Fail(fmt::format("nested more than {} deep, expected less", kMaxJsonDepth));
+    return true;
+  }
+  bool Open() {
+    SeeDepth();
+    open_.emplace_back();
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+  [[noreturn]] void Fail(const std::string& what) const {
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: before byte {}", where_, Offset()), what);
+  }
+
+  const char* const begin_;
+  const char* const end_;
+  const char* reached_;
+  const std::vector<size_t>& quotes_;
+  const std::string& where_;
+  std::vector<std::unordered_set<std::string>> open_;  // the keys so far of each object around; an array has none
+};
+
+nlohmann::json Parse(std::string_view text, const std::vector<size_t>& quotes, const std::string& where) {
+  Strict(text, quotes, where).Read();
+  return nlohmann::json::parse(text);
 }
 
 }  // namespace

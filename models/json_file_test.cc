@@ -35,6 +35,17 @@ TEST_CASE("a key that stands twice is refused, wherever it is") {
   CHECK(ParseError(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]})") == "no error");
 }
 
+// As the header of a checkpoint has them, which once took time by the square of their number: minutes, for these.
+TEST_CASE("objects in one object, as many as there are") {
+  constexpr int kObjects = 200'000;
+  std::string text = "{";
+  for (int i = 0; i < kObjects; ++i) text += "\"tensor " + std::to_string(i) + R"(": {"shape": [1]},)";
+  text.back() = '}';
+  const nlohmann::json parsed = ParseJson(text, "header");
+  CHECK(parsed.size() == kObjects);
+  CHECK(parsed.at("tensor 199999").at("shape").at(0) == 1);
+}
+
 TEST_CASE("depth has a limit, and one that real files do not reach") {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   CHECK(ParseError(nested(kMaxJsonDepth)) == "no error");

@@ -8,7 +8,7 @@ namespace triforce {
 namespace {
 
 constexpr int64_t kNoLimit = int64_t{1} << 50;
-// Output behind the prompt, whatever --predict says: a longer text begins like a shorter one.
+// The output, whatever --predict says: a longer text begins like a shorter one.
 constexpr int64_t kOutputTokens = 256;
 constexpr int64_t kLeastBudget = 512, kLeastChunks = 16;
 

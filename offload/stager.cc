@@ -170,7 +170,7 @@ void Stager::StartWrite() {
     const std::lock_guard lock(mutex_);
     piece = writes_.front();
     writes_.pop_front();
-    if (error_ != nullptr) return;  // the lane has passed over the copy: the slot holds an older piece
+    if (error_ != nullptr) return;  // the slot may hold an older piece
   }
   const int64_t number = lane_writes_++;
   if (piece.host != nullptr) {

@@ -7,7 +7,7 @@
 //   write: in the lane: copy to a slot, start writing it from there; the slot is waited for when its turn comes again.
 //          What was written may be read once FlushWrites has passed in the lane and the host has waited for that.
 // Errors of the disk come out of the lane's Synchronize. The first one is the Stager's end: what was read or written
-// behind it cannot be relied on, so that everything that goes through slots afterwards throws it again, and nothing is
+// after it cannot be relied on, so that everything that goes through slots afterwards throws it again, and nothing is
 // written any more.
 //
 // Owns the thread; slots and tier outlive it. Read and Write are for the thread that queues work on the lane.

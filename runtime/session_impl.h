@@ -36,7 +36,7 @@ struct Session::Impl {
            std::stop_token stop);
 
   // Whether Append lets the transfers of the next pass go: where passes are sent ahead and that pass will be of this
-  // sequence alone. Behind a prompt it does so only where no chunks will be chosen, which are fetched before.
+  // sequence alone. After a prompt it does so only where no chunks will be chosen, which are fetched before.
   bool SendsAhead() const;
   // Before a pass over all KV: makes room in the tail for `rows` rows, or for one at least.
   void FoldFor(int64_t rows);

@@ -57,8 +57,8 @@ SamplingOptions MakeSamplingOptions(const SamplingFlags& f, const std::string& m
                      .top_k = f.top_k.value_or(sampling.filter.top_k),
                      .top_p = f.top_p.value_or(sampling.filter.top_p),
                      .min_p = f.min_p.value_or(sampling.filter.min_p)};
-  if (sampling.filter.top_p == 0) {  // the fewest tokens that make up nothing: as in llama.cpp and vLLM, one
-    sampling.filter.top_k = 1;
+  if (sampling.filter.top_p == 0) {  // the fewest tokens that make up nothing: as in llama.cpp and vLLM, the likeliest
+    sampling.filter.temperature = 0;
     sampling.filter.top_p = 1;
   }
   sampling.repetition_penalty = f.repeat_penalty.value_or(sampling.repetition_penalty);

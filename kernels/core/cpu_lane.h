@@ -37,7 +37,7 @@ class CpuEvent final : public Event {
     uint64_t completed = 0;    // guarded by mutex: the latest recording whose work is done
     int64_t completed_ns = 0;  // guarded by mutex: since when, by Trace::Now
     // Recordings of a lane that had failed by then, with its error. Whoever waits for one of them may come to it after
-    // the event has been recorded again, so that all are kept; an error is rare, and the recordings behind it are one
+    // the event has been recorded again, so that all are kept; an error is rare, and the recordings after it are one
     // entry.
     struct Failed {
       uint64_t first = 0, last = 0;

@@ -146,8 +146,9 @@ TEST_CASE("disk: short results, EINTR and EAGAIN are taken up again") {
           return -EINTR;
         case 1:
           return -EAGAIN;
-        case 2:
-          return std::min(result, piece.bytes / 2 + 100);
+        case 2:  // a page at least: less is what the end of a file gives, and which pieces get it depends on their
+                 // order
+          return std::min(result, std::max(kPage, piece.bytes / 2 + 100));
         default:
           return result;
       }

@@ -77,7 +77,10 @@ TEST_CASE("what is wrong with a file of prompts is said with the line") {
   CHECK(Contains(error_of("\n \n"), "has no prompts"));
   const std::string too_long = nlohmann::json{{"prompt", ReadText(kBook)}}.dump();
   CHECK(Contains(error_of("{\"prompt\": \"a\"}\n\n" + too_long + "\n"), "line 3: prompt: has 50295 tokens"));
-  const std::string wrapped = error_of("{\"prompt\": \"a b c d\"}", {"-c", "3"});
+  const Result too_small =
+      Run({"generate", "-m", kDemoModel, "-c", "3", "--prompts", folder.Write("p", "{\"prompt\": \"a b c d\"}")});
+  CHECK(too_small.exit_code == 1);
+  const std::string& wrapped = too_small.err;
   CHECK(Contains(wrapped, "line 1: prompt: has "));
   CHECK(Contains(wrapped, "\n  "));  // the remedy is a line of its own
   CHECK_FALSE(Contains(wrapped, "\\n"));
